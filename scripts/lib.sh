@@ -1,0 +1,358 @@
+# shellcheck shell=bash
+# Functions that the scripts here share. Source it; it sets -u and pipefail.
+#
+# A "tree" is a kernel's source as Debian ships it, in a git repository of its
+# own, build/linux-VERSION. Its tag "base" is the unpatched source; whatever
+# else is checked out there is temporary. The guest kernel of a tree is built
+# in build/guest-VERSION.
+
+set -u -o pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$TOP/build
+LOGS=$BUILD/logs
+JOBS=$(nproc)
+
+# The targets. "newest" is whatever the newest Debian release's backports have.
+# shellcheck disable=SC2034 # used by the scripts that source this
+TARGETS=(6.1 6.12 newest)
+BACKPORTS=trixie-backports
+
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# Every process that a script leaves running in the background is in here, and
+# is stopped when the script ends, by whatever way it ends.
+CHILDREN=()
+cleanup() {
+	local pid
+	for pid in "${CHILDREN[@]}"; do
+		kill -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null
+	done
+	CHILDREN=()
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# need PACKAGE...: Debian packages that must be there. Installs the missing
+# ones as root; says how to, and ends, as anyone else.
+need() {
+	local p missing=()
+	for p; do
+		dpkg-query -Wf '${db:Status-Status}' "$p" 2>/dev/null |
+			grep -qx installed || missing+=("$p")
+	done
+	((${#missing[@]})) || return 0
+	[ "$(id -u)" = 0 ] ||
+		die "missing packages; as root: apt-get install ${missing[*]}"
+	mkdir -p "$LOGS"
+	run "install ${missing[*]}" "$LOGS/apt.log" sh -c '
+		apt-get update &&
+		DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends "$@"' sh "${missing[@]}" ||
+		die "apt-get install failed; see $LOGS/apt.log"
+}
+
+# run WHAT LOG COMMAND...: runs COMMAND with its output in LOG, and says that
+# it is running, once a minute (on a terminal: every second). Returns
+# COMMAND's status, after the end of LOG if that is not 0.
+run() {
+	local what=$1 log=$2 start=$SECONDS rc
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	printf '  %s ...' "$what"
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
+	set +m
+	local pid=$!
+	CHILDREN+=("$pid")
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 1
+		if [ -t 1 ]; then
+			printf '\r\033[K  %s ... %ds: %.50s' "$what" \
+				$((SECONDS - start)) "$(tail -n 1 "$log" | tr -cd '[:print:]')"
+		elif (((SECONDS - start) % 60 == 59)); then
+			printf ' %ds ...' $((SECONDS - start))
+		fi
+	done
+	wait "$pid"
+	rc=$?
+	CHILDREN=("${CHILDREN[@]/$pid/}")
+	[ -t 1 ] && printf '\r\033[K  %s ...' "$what"
+	printf ' %ds\n' $((SECONDS - start))
+	if ((rc)); then
+		tail -n 15 "$log" | sed 's/^/  | /'
+		printf '  | (status %d; all of it: %s)\n' "$rc" "$log"
+	fi
+	return "$rc"
+}
+
+# --- patches ---------------------------------------------------------------
+
+# patches_of LIST: the patch files that a quilt series file names, in order.
+patches_of() {
+	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
+}
+
+subject_of() { # PATCHFILE
+	git mailinfo /dev/null /dev/null <"$1" | sed -n 's/^Subject: //p'
+}
+
+# state_of FILE: which throttle FILE, a dm-snap.c, has. One of
+#   none		neither semaphore nor counter
+#   semaphore		721b1d98fb51
+#   upstream		b21555786f18
+#   ours		patches/0002 or patches/upstream/0001 is in
+#   partial REASON	some of its parts, but not all
+state_of() {
+	local f=$1 starts ends copies zeroes=0 helpers=0 want
+
+	if grep -qw throttled_writers "$f"; then
+		echo ours
+	elif grep -qw in_progress_wait "$f"; then
+		if grep -qw cow_count "$f"; then
+			echo "partial both cow_count and in_progress_wait"
+		elif ! grep -qw wait_for_in_progress "$f"; then
+			echo "partial in_progress_wait without wait_for_in_progress()"
+		else
+			echo upstream
+		fi
+	elif grep -Eqw 'struct semaphore cow_count' "$f"; then
+		grep -q 'sema_init(&s->cow_count' "$f" ||
+			{ echo "partial cow_count is never initialised"; return; }
+		# One down() for each way into kcopyd, and one up() for each
+		# of kcopyd's callbacks; or all of them behind the helpers.
+		copies=$(grep -Ec '^static void (start_copy|start_full_bio)\(' "$f")
+		grep -q '^static void zero_exception(' "$f" && zeroes=1
+		grep -q '^static void account_start_copy(' "$f" && helpers=1
+		starts=$(grep -Ec "$( ((helpers)) && echo '^	account_start_copy\(s\);' ||
+			echo 'down\(&s->cow_count\)')" "$f")
+		ends=$(grep -Ec "$( ((helpers)) && echo '^	account_end_copy\(s\);' ||
+			echo 'up\(&s->cow_count\)')" "$f")
+		want=$((copies + zeroes))
+		if ((starts != want)); then
+			echo "partial $starts of $want copies are counted at their start"
+		elif ((ends != 1 + zeroes)); then
+			echo "partial $ends of $((1 + zeroes)) callbacks count the end of a copy"
+		else
+			echo semaphore
+		fi
+	elif grep -Eqw 'cow_count|in_progress' "$f"; then
+		echo "partial $(grep -Eow -m1 'cow_count|in_progress' "$f") but no throttle that uses it"
+	else
+		echo none
+	fi
+}
+
+# apply_list TREE LIST: git am of every patch of LIST, naming each. The tree
+# is back where it was if one fails; its name and git's words are printed.
+apply_list() {
+	local tree=$1 list=$2 p out old
+	old=$(git -C "$tree" rev-parse HEAD) || return
+	while read -r p; do
+		if ! out=$(git -C "$tree" am --quiet "$TOP/patches/$p" 2>&1); then
+			printf '  %s: does not apply:\n' "$p"
+			printf '%s\n' "$out" | grep -v '^hint:' | sed 's/^/  | /'
+			git -C "$tree" am --abort >/dev/null 2>&1
+			git -C "$tree" reset --quiet --keep "$old"
+			return 1
+		fi
+		printf '  %s\n' "$(subject_of "$TOP/patches/$p")"
+	done < <(patches_of "$list")
+}
+
+# --- trees -----------------------------------------------------------------
+
+# newest: the version of the newest linux-source in $BACKPORTS. Asks the
+# archive through an apt state below build/, so that the machine's own sources
+# stay as they are. The mirror is the one that the machine uses. Fails with a
+# reason on standard output.
+APT_STATE=$BUILD/apt
+# shellcheck disable=SC2034
+apt_here() {
+	local tool=$1
+	shift
+	"$tool" -o Dir::Etc::sourcelist="$APT_STATE/sources.list" \
+		-o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::State::lists="$APT_STATE/lists" \
+		-o Dir::Cache="$APT_STATE/cache" \
+		-o APT::Sandbox::User= "$@"
+}
+
+newest() {
+	local mirror found
+	if [ -s "$BUILD/newest" ]; then
+		cat "$BUILD/newest"
+		return
+	fi
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+		'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null |
+		head -n 1)
+	[ -n "$mirror" ] || { echo "apt knows no Debian mirror; run apt-get update"; return 1; }
+	mkdir -p "$APT_STATE"/lists/partial "$APT_STATE"/cache/archives/partial "$LOGS"
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+		"$mirror" "$BACKPORTS" >"$APT_STATE/sources.list"
+	apt_here apt-get -o APT::Update::Error-Mode=any update >"$LOGS/apt-newest.log" 2>&1 ||
+		{ echo "$BACKPORTS can't be reached; see $LOGS/apt-newest.log"; return 1; }
+	found=$(apt_here apt-cache search --names-only '^linux-source-[0-9.]+$' |
+		sed 's/^linux-source-\([0-9.]*\) .*/\1/' | sort -V | tail -n 1)
+	[ -n "$found" ] || { echo "$BACKPORTS has no linux-source"; return 1; }
+	echo "$found" | tee "$BUILD/newest"
+}
+
+# tree VERSION: makes build/linux-VERSION, at its tag "base", and sets TREE and
+# OBJ. Unpacking takes a minute; nothing is done again until Debian's package
+# has another version.
+tree() {
+	local v=$1 tarball version
+	TREE=$BUILD/linux-$v
+	OBJ=$BUILD/guest-$v
+
+	if [ -s "$BUILD/newest" ] && [ "$v" = "$(cat "$BUILD/newest")" ]; then
+		tarball=$APT_STATE/x/usr/src/linux-source-$v.tar.xz
+		version=$(apt_here apt-cache show "linux-source-$v" |
+			sed -n 's/^Version: //p' | head -n 1)
+	else
+		need "linux-source-$v"
+		tarball=/usr/src/linux-source-$v.tar.xz
+		version=$(dpkg-query -Wf '${Version}' "linux-source-$v")
+	fi
+	if [ "$(cat "$TREE/.git/debian-version" 2>/dev/null)" != "$version" ]; then
+		if [ ! -e "$tarball" ]; then
+			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
+				fetch_newest "$v" || return
+		fi
+		rm -rf "${TREE:?}"
+		run "unpack linux-source-$v $version" "$LOGS/unpack-$v.log" \
+			unpack "$tarball" "$TREE" "$version" || return
+	fi
+	at "$TREE" base
+}
+
+fetch_newest() { # VERSION
+	mkdir -p "$APT_STATE/x"
+	cd "$APT_STATE" && apt_here apt-get download "linux-source-$1" &&
+		dpkg-deb -x linux-source-"$1"_*.deb x && rm linux-source-"$1"_*.deb
+}
+
+unpack() { # TARBALL TREE VERSION
+	mkdir -p "$2" && tar -xJf "$1" -C "$2" --strip-components=1 && cd "$2" &&
+		git init --quiet --initial-branch=main &&
+		git config user.name "$(git -C "$TOP" config user.name || echo build)" &&
+		git config user.email "$(git -C "$TOP" config user.email || echo build@localhost)" &&
+		git config core.looseCompression 0 && git config gc.auto 0 &&
+		git config advice.detachedHead false &&
+		git add --force . && git commit --quiet --message "linux-source $3" &&
+		git tag base && echo "$3" >.git/debian-version
+}
+
+# at TREE REV: checks REV out, detached, and nothing left over.
+at() {
+	git -C "$1" am --abort >/dev/null 2>&1
+	git -C "$1" checkout --quiet --force --detach "$2" && git -C "$1" clean -fdq
+}
+
+# --- guests ----------------------------------------------------------------
+
+VM=$TOP/scripts/vm
+
+# guest_config: configures OBJ for TREE from tinyconfig and scripts/vm/config,
+# and fails if the kernel's Kconfig drops one of the options.
+guest_config() {
+	local line
+	make -C "$TREE" O="$OBJ" -s tinyconfig &&
+		cat "$VM/config" >>"$OBJ/.config" &&
+		make -C "$TREE" O="$OBJ" -s olddefconfig || return
+	cp "$VM/config" "$OBJ/.config-from"
+	while read -r line; do
+		if ! grep -qxF "$line" "$OBJ/.config"; then
+			echo "Kconfig drops: $line"
+			return 1
+		fi
+	done < <(grep -E '^(# )?CONFIG_' "$VM/config")
+}
+
+# guest_kernel NAME: builds what TREE has checked out, as build/guest-V/NAME.
+# Only what changed since the last one is compiled. Nothing is built if that
+# very source was built as NAME before.
+guest_kernel() {
+	local name=$1 id log
+	KERNEL=$OBJ/$name
+	log=$LOGS/build-${OBJ##*/}-$name.log
+	mkdir -p "$OBJ"
+	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')-$(sha256sum <"$VM/config")
+	[ "$(cat "$KERNEL.id" 2>/dev/null)" = "$id" ] && return
+	if ! cmp -s "$VM/config" "$OBJ/.config-from"; then
+		run "configure ${TREE##*/}" "$log" guest_config || return
+	fi
+	run "build ${TREE##*/} ($name)" "$log" \
+		make -C "$TREE" O="$OBJ" -j"$JOBS" bzImage || return
+	cp "$OBJ/arch/x86/boot/bzImage" "$KERNEL" && echo "$id" >"$KERNEL.id"
+}
+
+# initramfs: build/initramfs, from Debian's busybox-static and dmsetup and from
+# scripts/vm. Made again whenever it is asked for; that takes a second.
+initramfs() {
+	local root=$BUILD/initramfs.d lib
+	INITRAMFS=$BUILD/initramfs
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
+	cp /bin/busybox /sbin/dmsetup "$root/bin/" &&
+		ln -s busybox "$root/bin/sh" &&
+		ln -s writers "$root/bin/spin" &&
+		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
+		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
+	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do
+		mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
+	done
+	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
+}
+
+# qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
+# SECONDS. Nothing of the host is reachable from the guest.
+qemu() {
+	local cpu=max
+	[ "$1" = kvm ] && cpu=host
+	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
+		-M q35 -accel "$1$([ "$1" = tcg ] && echo ,thread=multi)" \
+		-cpu $cpu -smp 4 -m 2G -nodefaults -no-reboot -display none \
+		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
+		-append "console=ttyS0 panic=-1 scenario=$4"
+}
+
+# accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.
+# That /dev/kvm opens proves nothing. Probed once for each boot of the host.
+accel() {
+	local seen=$BUILD/accel host
+	host=$(cat /proc/sys/kernel/random/boot_id)
+	if ! grep -qs "^$host " "$seen"; then
+		if [ -w /dev/kvm ] &&
+		   qemu kvm 20 "$1" boot "$LOGS/kvm-probe.console" >/dev/null 2>&1 &&
+		   grep -q '^ok boot' "$LOGS/kvm-probe.console"; then
+			echo "$host kvm" >"$seen"
+		else
+			echo "$host tcg" >"$seen"
+		fi
+	fi
+	sed "s/^$host //" "$seen"
+}
+
+# scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario. Sets RESULT to
+# what the guest said ("ok", "not ok - WHY") or what became of it ("died",
+# "timed out"), SPLATS to the kinds of splat on its console, and TOOK to the
+# seconds it took.
+SCENARIO_LIMIT=300 # a scenario takes half a minute on TCG
+scenario() {
+	local kernel=$1 name=$2 console=$3 start=$SECONDS rc how
+	mkdir -p "$(dirname "$console")"
+	: >"$console"
+	how=$(accel "$kernel")
+	run "boot ${kernel#"$BUILD"/} for $name ($how)" "$console.qemu" \
+		qemu "$how" "$SCENARIO_LIMIT" "$kernel" "$name" "$console"
+	rc=$?
+	TOOK=$((SECONDS - start))
+	RESULT=$(tr -d '\r' <"$console" | grep -E "^(not )?ok $name( |\$)" | tail -n 1 |
+		 sed "s/ $name//")
+	[ -n "$RESULT" ] || { ((rc == 124 || rc == 137)) && RESULT="timed out" || RESULT=died; }
+	SPLATS=$("$VM/splats" "$console" | cut -d: -f1 | sort -u | paste -sd, -)
+}

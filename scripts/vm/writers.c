@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * writers DEVICE COUNT [FIRST]: COUNT processes, each of which writes one
+ * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n.
+ *
+ * spin CPU: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
+ * user mode, so that RCU sees the CPU pass through quiescent states.
+ *
+ * The name it is called by decides. Exit status: 0; 1 if a write or a system
+ * call failed, with the reason on standard error; 2 if called wrongly.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHUNK 4096
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+static int write_chunk(const char *device, long chunk)
+{
+	void *buf;
+	int fd;
+
+	fd = open(device, O_WRONLY | O_DIRECT);
+	if (fd < 0 || posix_memalign(&buf, CHUNK, CHUNK))
+		return fail(device);
+	memset(buf, 'A' + chunk % 26, CHUNK);
+	if (pwrite(fd, buf, CHUNK, chunk * CHUNK) != CHUNK)
+		return fail(device);
+	return 0;
+}
+
+static int spin(int cpu)
+{
+	struct sched_param param = { .sched_priority = 50 };
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) ||
+	    sched_setscheduler(0, SCHED_FIFO, &param))
+		return fail("spin");
+	for (;;)
+		;
+}
+
+int main(int argc, char **argv)
+{
+	long first = argc > 3 ? atol(argv[3]) : 0;
+	int i, status, rc = 0;
+
+	if (!strcmp(basename(argv[0]), "spin") && argc == 2)
+		return spin(atoi(argv[1]));
+	if (argc < 3) {
+		fprintf(stderr, "usage: writers DEVICE COUNT [FIRST]\n");
+		return 2;
+	}
+	for (i = 0; i < atoi(argv[2]); i++) {
+		switch (fork()) {
+		case -1:
+			return fail("fork");
+		case 0:
+			_exit(write_chunk(argv[1], first + i));
+		}
+	}
+	while (wait(&status) > 0)
+		if (status)
+			rc = 1;
+	return rc;
+}
