@@ -18,6 +18,12 @@ JOBS=$(nproc)
 TARGETS=(6.1 6.12 newest)
 BACKPORTS=trixie-backports
 
+# What it takes to build a guest's kernel, and to boot it.
+# shellcheck disable=SC2034
+BUILD_PACKAGES=(git gcc make flex bison bc libelf-dev xz-utils)
+# shellcheck disable=SC2034
+GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup libc6-dev)
+
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 # Every process that a script leaves running in the background is in here, and
@@ -33,6 +39,16 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# lock_build: one script at a time works in build/; those that it calls may.
+lock_build() {
+	[ -n "${BUILD_LOCKED:-}" ] && return
+	mkdir -p "$BUILD"
+	exec 9>"$BUILD/lock"
+	flock --nonblock 9 ||
+		die "another of these scripts is at work in $BUILD; wait for it to end"
+	export BUILD_LOCKED=1
+}
 
 # need PACKAGE...: Debian packages that must be there. Installs the missing
 # ones as root; says how to, and ends, as anyone else.
@@ -62,7 +78,7 @@ run() {
 	mkdir -p "$(dirname "$log")"
 	printf '  %s ...' "$what"
 	set -m
-	"$@" >"$log" 2>&1 </dev/null &
+	"$@" >"$log" 2>&1 </dev/null 9>&- &
 	set +m
 	local pid=$!
 	CHILDREN+=("$pid")
@@ -229,6 +245,25 @@ tree() {
 	at "$TREE" base
 }
 
+# own_tree DIR: TREE is a clone of a user's git tree, at its HEAD. DIR is only
+# read.
+own_tree() {
+	local top
+	top=$(git -C "$1" rev-parse --show-toplevel 2>/dev/null) ||
+		die "$1 is not a git tree; name one, or use --linux"
+	[ -f "$top/drivers/md/dm-snap.c" ] ||
+		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
+	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own
+	if [ ! -d "$TREE" ]; then
+		run "clone $1" "$LOGS/clone.log" \
+			git clone --shared --no-checkout "$top" "$TREE" || exit 1
+	fi
+	git -C "$TREE" fetch --quiet "$top" HEAD && git -C "$TREE" tag -f base FETCH_HEAD >/dev/null &&
+		at "$TREE" base || die "cannot clone $1; see git's words above"
+	git -C "$TREE" config user.name "$(git config user.name || echo demo)"
+	git -C "$TREE" config user.email "$(git config user.email || echo demo@localhost)"
+}
+
 fetch_newest() { # VERSION
 	mkdir -p "$APT_STATE/x"
 	cd "$APT_STATE" && apt_here apt-get download "linux-source-$1" &&
@@ -259,29 +294,41 @@ VM=$TOP/scripts/vm
 # guest_config: configures OBJ for TREE from tinyconfig and scripts/vm/config,
 # and fails if the kernel's Kconfig drops one of the options.
 guest_config() {
-	local line
+	local line symbol
 	make -C "$TREE" O="$OBJ" -s tinyconfig &&
 		cat "$VM/config" >>"$OBJ/.config" &&
 		make -C "$TREE" O="$OBJ" -s olddefconfig || return
-	cp "$VM/config" "$OBJ/.config-from"
 	while read -r line; do
-		if ! grep -qxF "$line" "$OBJ/.config"; then
-			echo "Kconfig drops: $line"
-			return 1
-		fi
+		symbol=${line#\# }
+		symbol=${symbol%%[ =]*}
+		case $line in
+		CONFIG_*) grep -qxF "$line" "$OBJ/.config" && continue ;;
+		*) grep -q "^$symbol=" "$OBJ/.config" || continue ;;
+		esac
+		# An option that this version doesn't have is not asked for.
+		git -C "$TREE" grep -Eqw "^(menu)?config ${symbol#CONFIG_}" -- '*Kconfig*' ||
+			continue
+		echo "Kconfig does not do as scripts/vm/config says: $line"
+		return 1
 	done < <(grep -E '^(# )?CONFIG_' "$VM/config")
+	cp "$VM/config" "$OBJ/.config-from"
 }
 
 # guest_kernel NAME: builds what TREE has checked out, as build/guest-V/NAME.
 # Only what changed since the last one is compiled. Nothing is built if that
-# very source was built as NAME before.
+# very source was built before, under whatever name.
 guest_kernel() {
-	local name=$1 id log
+	local name=$1 id log same
 	KERNEL=$OBJ/$name
 	log=$LOGS/build-${OBJ##*/}-$name.log
 	mkdir -p "$OBJ"
 	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')-$(sha256sum <"$VM/config")
 	[ "$(cat "$KERNEL.id" 2>/dev/null)" = "$id" ] && return
+	same=$(grep -lxF "$id" "$OBJ"/*.id 2>/dev/null | head -n 1)
+	if [ -n "$same" ]; then
+		cp "${same%.id}" "$KERNEL" && cp "$same" "$KERNEL.id"
+		return
+	fi
 	if ! cmp -s "$VM/config" "$OBJ/.config-from"; then
 		run "configure ${TREE##*/}" "$log" guest_config || return
 	fi
@@ -313,9 +360,12 @@ initramfs() {
 qemu() {
 	local cpu=max
 	[ "$1" = kvm ] && cpu=host
+	# Without la57=off, an interrupt in identify_cpu(), which has the
+	# width of addresses at 48 bits for a moment, makes KASAN report a
+	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 -accel "$1$([ "$1" = tcg ] && echo ,thread=multi)" \
-		-cpu $cpu -smp 4 -m 2G -nodefaults -no-reboot -display none \
+		-cpu $cpu,la57=off -smp 4 -m 2G -nodefaults -no-reboot -display none \
 		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 scenario=$4"
 }
@@ -350,9 +400,74 @@ scenario() {
 	run "boot ${kernel#"$BUILD"/} for $name ($how)" "$console.qemu" \
 		qemu "$how" "$SCENARIO_LIMIT" "$kernel" "$name" "$console"
 	rc=$?
+	# shellcheck disable=SC2034
 	TOOK=$((SECONDS - start))
 	RESULT=$(tr -d '\r' <"$console" | grep -E "^(not )?ok $name( |\$)" | tail -n 1 |
 		 sed "s/ $name//")
 	[ -n "$RESULT" ] || { ((rc == 124 || rc == 137)) && RESULT="timed out" || RESULT=died; }
 	SPLATS=$("$VM/splats" "$console" | cut -d: -f1 | sort -u | paste -sd, -)
+}
+
+# verdict SCENARIO CONSOLE: one word on a scenario that has just run, from
+# RESULT and SPLATS.
+#   passes	it said so, and the console is clean
+#   hangs	the deadlock: the hung tasks are a writer in down() below a map
+#		function and kcopyd's worker in down_read() below its callback
+#   frees	KASAN saw the throttled writer use a snapshot that was freed
+#   anything else: what was seen, for a human
+verdict() {
+	local hung
+	if [ "$RESULT" = ok ] && [ -z "$SPLATS" ]; then
+		echo passes
+	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
+		hung=$(hung_tasks "$2")
+		if grep -q '^writers: down .*_map' <<<"$hung" &&
+		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
+			echo hangs
+		else
+			echo "hung, but not so"
+		fi
+	elif [ "$SPLATS" = kasan ] &&
+	     grep -A 60 'BUG: KASAN: slab-use-after-free' "$2" | grep -q wait_for_in_progress; then
+		echo frees
+	else
+		echo "$RESULT${SPLATS:+, $SPLATS}"
+	fi
+}
+
+# hung_tasks CONSOLE: a line for each hung task that was reported, the same
+# ones counted together: name: function < its caller < ...
+hung_tasks() {
+	tr -d '\r' <"$1" | sed -E 's/^\[ *[0-9.]+\] ?(\[[^]]*\] ?)?//' | awk '
+		function flush() {
+			if (task != "") seen[task ": " calls]++
+			task = ""
+		}
+		/^INFO: task .* blocked for more than/ {
+			flush()
+			task = $3
+			sub(/:[0-9]+$/, "", task)
+			sub(/kworker\/.*\+/, "kworker/", task)
+			sub(/kworker\/[0-9u:]+$/, "kworker", task)
+			calls = ""
+			depth = 0
+			next
+		}
+		/^ *<\/TASK>/ { flush() }
+		task != "" && /^ [a-zA-Z_][a-zA-Z_0-9.]*\+0x/ {
+			f = $1
+			sub(/\+0x.*/, "", f)
+			sub(/\.(isra|constprop|part|cold).*/, "", f)
+			if (f ~ /^(__schedule|schedule|schedule_.*|___?down.*|__down_common|rwsem_down_.*|__rwsem.*|preempt_schedule.*)$/)
+				next
+			if (f ~ /^(entry_|do_syscall|__x64_sys|x64_sys|ksys_|ret_from_fork|kthread)/)
+				next
+			if (++depth <= 10)
+				calls = calls (calls == "" ? "" : " < ") f
+		}
+		END {
+			flush()
+			for (s in seen)
+				printf("%s%s\n", s, (seen[s] > 1) ? " (" seen[s] " of them)" : "")
+		}' | sort
 }
