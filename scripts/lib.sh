@@ -414,11 +414,17 @@ scenario() {
 #   hangs	the deadlock: the hung tasks are a writer in down() below a map
 #		function and kcopyd's worker in down_read() below its callback
 #   frees	KASAN saw the throttled writer use a snapshot that was freed
+#   herds	writers were woken for nothing, over and over
+#   overruns	a path lets more writers in than the limit allows
 #   anything else: what was seen, for a human
 verdict() {
 	local hung
 	if [ "$RESULT" = ok ] && [ -z "$SPLATS" ]; then
 		echo passes
+	elif [[ $RESULT == "not ok - "*" context switches for each write" && -z $SPLATS ]]; then
+		echo herds
+	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
+		echo overruns
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
 		if grep -q '^writers: down .*_map' <<<"$hung" &&

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * writers DEVICE COUNT [FIRST]: COUNT processes, each of which writes one
- * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n.
+ * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n. When
+ * all have ended, prints how often they slept, on average (context switches
+ * for each write, rounded up).
  *
  * spin CPU: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
  * user mode, so that RCU sees the CPU pass through quiescent states.
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,16 +60,19 @@ static int spin(int cpu)
 
 int main(int argc, char **argv)
 {
+	const char *name = basename(argv[0]);
 	long first = argc > 3 ? atol(argv[3]) : 0;
-	int i, status, rc = 0;
+	struct rusage usage;
+	int i, count, status, rc = 0;
 
-	if (!strcmp(basename(argv[0]), "spin") && argc == 2)
+	if (!strcmp(name, "spin") && argc == 2)
 		return spin(atoi(argv[1]));
-	if (argc < 3) {
-		fprintf(stderr, "usage: writers DEVICE COUNT [FIRST]\n");
+	if (argc < 3 || atoi(argv[2]) < 1) {
+		fprintf(stderr, "usage: %s DEVICE COUNT [FIRST]\n", name);
 		return 2;
 	}
-	for (i = 0; i < atoi(argv[2]); i++) {
+	count = atoi(argv[2]);
+	for (i = 0; i < count; i++) {
 		switch (fork()) {
 		case -1:
 			return fail("fork");
@@ -77,5 +83,8 @@ int main(int argc, char **argv)
 	while (wait(&status) > 0)
 		if (status)
 			rc = 1;
+	if (getrusage(RUSAGE_CHILDREN, &usage))
+		return fail("getrusage");
+	printf("%ld\n", (usage.ru_nvcsw + count - 1) / count);
 	return rc;
 }
