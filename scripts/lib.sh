@@ -118,13 +118,15 @@ subject_of() { # PATCHFILE
 #   none		neither semaphore nor counter
 #   semaphore		721b1d98fb51
 #   upstream		b21555786f18
-#   ours		patches/0002 or patches/upstream/0001 is in
+#   ours		patches/0003, which needs all before it, is in
 #   partial REASON	some of its parts, but not all
 state_of() {
 	local f=$1 starts ends copies zeroes=0 helpers=0 want
 
-	if grep -qw throttled_writers "$f"; then
+	if grep -qw granted_writers "$f"; then
 		echo ours
+	elif grep -qw throttled_writers "$f"; then
+		echo "partial our fix is in, the patches after it are not"
 	elif grep -qw in_progress_wait "$f"; then
 		if grep -qw cow_count "$f"; then
 			echo "partial both cow_count and in_progress_wait"
@@ -413,7 +415,8 @@ scenario() {
 #   passes	it said so, and the console is clean
 #   hangs	the deadlock: the hung tasks are a writer in down() below a map
 #		function and kcopyd's worker in down_read() below its callback
-#   frees	KASAN saw the throttled writer use a snapshot that was freed
+#   frees	KASAN saw the use of a snapshot that was freed, where the
+#		scenario provokes it
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
 #   anything else: what was seen, for a human
@@ -433,8 +436,8 @@ verdict() {
 		else
 			echo "hung, but not so"
 		fi
-	elif [ "$SPLATS" = kasan ] &&
-	     grep -A 60 'BUG: KASAN: slab-use-after-free' "$2" | grep -q wait_for_in_progress; then
+	elif [ "$SPLATS" = kasan ] && grep -A 60 'BUG: KASAN: slab-use-after-free' "$2" |
+	     grep -Eq '^\[[^]]*\]  (wait_for_in_progress|snapshot_resume)\+'; then
 		echo frees
 	else
 		echo "$RESULT${SPLATS:+, $SPLATS}"
