@@ -297,8 +297,11 @@ VM=$TOP/scripts/vm
 # and fails if the kernel's Kconfig drops one of the options.
 guest_config() {
 	local line symbol
-	make -C "$TREE" O="$OBJ" -s tinyconfig &&
-		cat "$VM/config" >>"$OBJ/.config" &&
+	if ! cmp -s "$VM/config" "$OBJ/.config-from"; then
+		make -C "$TREE" O="$OBJ" -s tinyconfig || return
+	fi
+	# Also if nothing changed there: patches bring options of their own.
+	cat "$VM/config" >>"$OBJ/.config" &&
 		make -C "$TREE" O="$OBJ" -s olddefconfig || return
 	while read -r line; do
 		symbol=${line#\# }
@@ -331,9 +334,9 @@ guest_kernel() {
 		cp "${same%.id}" "$KERNEL" && cp "$same" "$KERNEL.id"
 		return
 	fi
-	if ! cmp -s "$VM/config" "$OBJ/.config-from"; then
-		run "configure ${TREE##*/}" "$log" guest_config || return
-	fi
+	mkdir -p "$LOGS"
+	guest_config >"$log" 2>&1 ||
+		{ grep -v override: "$log" | tail -n 5; return 1; }
 	run "build ${TREE##*/} ($name)" "$log" \
 		make -C "$TREE" O="$OBJ" -j"$JOBS" bzImage || return
 	cp "$OBJ/arch/x86/boot/bzImage" "$KERNEL" && echo "$id" >"$KERNEL.id"
@@ -360,8 +363,9 @@ initramfs() {
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest.
 qemu() {
-	local cpu=max
+	local cpu=max kunit=0
 	[ "$1" = kvm ] && cpu=host
+	[ "$4" = kunit ] && kunit=1
 	# Without la57=off, an interrupt in identify_cpu(), which has the
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.
@@ -369,7 +373,7 @@ qemu() {
 		-M q35 -accel "$1$([ "$1" = tcg ] && echo ,thread=multi)" \
 		-cpu $cpu,la57=off -smp 4 -m 2G -nodefaults -no-reboot -display none \
 		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 panic=-1 scenario=$4"
+		-append "console=ttyS0 panic=-1 kunit.enable=$kunit scenario=$4"
 }
 
 # accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.
@@ -436,7 +440,7 @@ verdict() {
 		else
 			echo "hung, but not so"
 		fi
-	elif [ "$SPLATS" = kasan ] && grep -A 60 'BUG: KASAN: slab-use-after-free' "$2" |
+	elif [ "$SPLATS" = kasan ] && grep -EA 60 'BUG: KASAN: (slab-)?use-after-free' "$2" |
 	     grep -Eq '^\[[^]]*\]  (wait_for_in_progress|snapshot_resume)\+'; then
 		echo frees
 	else

@@ -1,0 +1,954 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests for the copy-on-write throttle of dm-snapshot: the state machine
+ * of account_start_copy(), account_end_copy(), wait_for_in_progress() and
+ * put_grant(). Included by dm-snap.c, because all of these are static.
+ *
+ * What must happen to a writer to the origin, by state of its snapshot and
+ * itself. "n" is in_progress: copies in flight plus grants.
+ *
+ *  state     copy      copy      limit     limit     snapshot  spurious
+ *            starts    ends      raised    lowered   removed   wake-up
+ *  -------------------------------------------------------------------
+ *  below     n+1       n-1       -         -         passes    -
+ *            waits     passes    passes    waits               passes
+ *  at        n+1       n-1       -         -         passes    -
+ *            waits     passes    passes    waits               waits
+ *  over      n+1       n-1       -         -         passes    -
+ *            waits     waits     waits     waits               waits
+ *  waiting   n+1       n-1       -         -         passes    -
+ *            waits     passes    waits [1] waits               waits
+ *  granted   n+1       n-1       -         -         n-1       -
+ *            passes    passes    passes    passes    passes    passes
+ *  gone      n+1 [2]   n-1       -         -         [3]       -
+ *            passes    passes    passes    passes              passes
+ *
+ * [1] until the next copy ends or the next writer comes
+ * [2] can't happen, but would be counted
+ * [3] can't happen
+ *
+ * In the first three states the writer comes after the event; in "granted" it
+ * has been woken but didn't get to run yet; in "gone" it slept for a snapshot
+ * that was then removed.
+ *
+ * The snapshots here are no more than what the throttle looks at, registered
+ * for an origin of their own. They pretend to be merging, so that a write to
+ * the origin passes them by without a copy; a writer that does start one is a
+ * "direct" writer, which does what snapshot_map() does.
+ *
+ * No test waits for a time: each waits for a state, and fails if it doesn't
+ * come about for a long while.
+ */
+
+#include <kunit/test.h>
+#include <linux/kthread.h>
+#include <linux/random.h>
+
+#define LONG_WHILE (30 * HZ)
+#define MAX_WRITERS 16
+
+struct test_snapshot {
+	struct dm_snapshot s;
+	struct dm_dev origin;
+	struct dm_dev cow;
+	struct block_device cow_bdev;
+	struct dm_exception_store store;
+	struct dm_target ti;
+	bool registered;
+};
+
+struct test_writer {
+	struct throttle_test *t;
+	struct task_struct *task;
+	struct dm_snapshot *direct;	/* NULL: it writes to the origin */
+	bool starts_copy;
+	bool hold;			/* until let_go, when it has passed */
+	struct completion go;		/* one more write */
+	struct completion let_go;
+	bool stop;
+	unsigned int passed;		/* the how-manieth to pass, 0: not yet */
+	bool idle;
+};
+
+struct throttle_test {
+	struct block_device *origin_bdev;
+	struct dm_dev origin;
+	struct test_snapshot *snap[2];
+	struct test_writer writer[MAX_WRITERS];
+	atomic_t passes;
+	long old_threshold;
+};
+
+static void set_limit(long limit)
+{
+	WRITE_ONCE(cow_threshold, limit);
+}
+
+static void start_copies(struct dm_snapshot *s, unsigned int n)
+{
+	while (n--)
+		account_start_copy(s);
+}
+
+static void end_copies(struct dm_snapshot *s, unsigned int n)
+{
+	while (n--)
+		account_end_copy(s);
+}
+
+static unsigned int in_progress(struct dm_snapshot *s)
+{
+	return READ_ONCE(s->in_progress);
+}
+
+static unsigned int length(struct dm_snapshot *s, struct list_head *head)
+{
+	struct list_head *pos;
+	unsigned int n = 0;
+
+	spin_lock(&s->in_progress_lock);
+	list_for_each(pos, head)
+		n++;
+	spin_unlock(&s->in_progress_lock);
+
+	return n;
+}
+
+static unsigned int waiting(struct dm_snapshot *s)
+{
+	return length(s, &s->throttled_writers);
+}
+
+static unsigned int granted(struct dm_snapshot *s)
+{
+	return length(s, &s->granted_writers);
+}
+
+/* For a state that comes about at once, or almost */
+#define settles(condition)						\
+({									\
+	unsigned long give_up = jiffies + LONG_WHILE;			\
+	bool settled;							\
+									\
+	while (!(settled = (condition)) && time_before(jiffies, give_up)) \
+		schedule();						\
+	settled;							\
+})
+
+#define expect_soon(test, condition)					\
+do {									\
+	bool settled = settles(condition);				\
+									\
+	KUNIT_EXPECT_TRUE_MSG(test, settled, "never: " #condition);	\
+} while (0)
+
+static void write_once(struct test_writer *tw)
+{
+	struct throttle_test *t = tw->t;
+	struct throttled_writer w;
+
+	if (!tw->direct) {
+		struct bio bio = { };
+
+		do_origin_throttled(&t->origin, &bio);
+		WRITE_ONCE(tw->passed, atomic_inc_return(&t->passes));
+		return;
+	}
+
+	init_throttled_writer(&w);
+	while (!wait_for_in_progress(tw->direct, &w, false))
+		;
+	WRITE_ONCE(tw->passed, atomic_inc_return(&t->passes));
+	if (tw->hold)
+		wait_for_completion(&tw->let_go);
+	if (tw->starts_copy)
+		account_start_copy(tw->direct);
+	put_grant(&w, false);
+}
+
+static int writer_thread(void *data)
+{
+	struct test_writer *tw = data;
+
+	for (;;) {
+		wait_for_completion(&tw->go);
+		if (tw->stop)
+			break;
+		write_once(tw);
+		/* Pairs with idle(): what it has done can be looked at */
+		smp_store_release(&tw->idle, true);
+	}
+	while (!kthread_should_stop())
+		schedule_timeout_uninterruptible(1);
+
+	return 0;
+}
+
+/* Writer i writes: to the origin, or directly to a snapshot */
+static void writes(struct kunit *test, int i, struct dm_snapshot *direct,
+		   bool starts_copy, bool hold)
+{
+	struct throttle_test *t = test->priv;
+	struct test_writer *tw = &t->writer[i];
+
+	if (!tw->task) {
+		tw->t = t;
+		init_completion(&tw->go);
+		init_completion(&tw->let_go);
+		tw->task = kthread_run(writer_thread, tw, "throttle-%d", i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(tw->task));
+	}
+	tw->direct = direct;
+	tw->starts_copy = starts_copy;
+	tw->hold = hold;
+	tw->passed = 0;
+	tw->idle = false;
+	complete(&tw->go);
+}
+
+static unsigned int passed(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	return READ_ONCE(t->writer[i].passed);
+}
+
+static bool idle(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	/* Pairs with writer_thread() */
+	return smp_load_acquire(&t->writer[i].idle);
+}
+
+static void let_go(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	complete(&t->writer[i].let_go);
+}
+
+static void add_snapshot(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+	struct test_snapshot *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, f);
+	f->origin.bdev = t->origin_bdev;
+	f->cow.bdev = &f->cow_bdev;
+	f->store.chunk_size = 8;
+	f->ti.type = &merge_target;
+	f->s.origin = &f->origin;
+	f->s.cow = &f->cow;
+	f->s.store = &f->store;
+	f->s.ti = &f->ti;
+	init_rwsem(&f->s.lock);
+	INIT_LIST_HEAD(&f->s.list);
+	init_throttle(&f->s);
+	KUNIT_ASSERT_EQ(test, register_snapshot(&f->s), 0);
+	f->registered = true;
+	t->snap[i] = f;
+}
+
+static struct dm_snapshot *snap(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	return &t->snap[i]->s;
+}
+
+static void remove_snapshot(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	unregister_snapshot(&t->snap[i]->s);
+	t->snap[i]->registered = false;
+}
+
+static int throttle_test_init(struct kunit *test)
+{
+	struct throttle_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->origin_bdev = kunit_kzalloc(test, sizeof(*t->origin_bdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->origin_bdev);
+	t->origin.bdev = t->origin_bdev;
+	t->old_threshold = cow_threshold;
+	test->priv = t;
+	add_snapshot(test, 0);
+
+	return 0;
+}
+
+/*
+ * All writers must come to an end, now that nothing is in flight and there is
+ * no limit, and leave nothing behind.
+ */
+static void throttle_test_exit(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	int i;
+
+	for (i = 0; i < MAX_WRITERS; i++)
+		if (t->writer[i].task)
+			complete_all(&t->writer[i].let_go);
+	set_limit(0);
+	for (i = 0; i < ARRAY_SIZE(t->snap); i++)
+		if (t->snap[i])
+			end_copies(snap(test, i), in_progress(snap(test, i)) -
+						  granted(snap(test, i)));
+	for (i = 0; i < MAX_WRITERS; i++) {
+		struct test_writer *tw = &t->writer[i];
+
+		if (!tw->task)
+			continue;
+		expect_soon(test, idle(test, i));
+		if (!idle(test, i))
+			continue;	/* asleep for good: leave it there */
+		tw->stop = true;
+		complete(&tw->go);
+		kthread_stop(tw->task);
+	}
+	for (i = 0; i < ARRAY_SIZE(t->snap); i++) {
+		if (!t->snap[i])
+			continue;
+		if (t->snap[i]->registered)
+			remove_snapshot(test, i);
+		/* What writers started after the first look */
+		end_copies(snap(test, i), in_progress(snap(test, i)));
+		KUNIT_EXPECT_EQ(test, waiting(snap(test, i)), 0);
+		KUNIT_EXPECT_EQ(test, granted(snap(test, i)), 0);
+	}
+	set_limit(t->old_threshold);
+}
+
+/* The table at the head of this file */
+
+enum state { BELOW, AT, OVER, WAITING, GRANTED, GONE };
+enum event { STARTS, ENDS, RAISED, LOWERED, REMOVED, SPURIOUS };
+
+struct cell {
+	enum state state;
+	enum event event;
+	unsigned int n;		/* in_progress once the writer has settled */
+	bool passes;
+};
+
+/* In all states the limit is 2, and is raised to 3 or lowered to 1 */
+static const struct cell cells[] = {
+	{ BELOW,   STARTS,   2, false },
+	{ BELOW,   ENDS,     0, true },
+	{ BELOW,   RAISED,   1, true },
+	{ BELOW,   LOWERED,  1, false },
+	{ BELOW,   REMOVED,  1, true },
+	{ BELOW,   SPURIOUS, 1, true },
+	{ AT,      STARTS,   3, false },
+	{ AT,      ENDS,     1, true },
+	{ AT,      RAISED,   2, true },
+	{ AT,      LOWERED,  2, false },
+	{ AT,      REMOVED,  2, true },
+	{ AT,      SPURIOUS, 2, false },
+	{ OVER,    STARTS,   4, false },
+	{ OVER,    ENDS,     2, false },
+	{ OVER,    RAISED,   3, false },
+	{ OVER,    LOWERED,  3, false },
+	{ OVER,    REMOVED,  3, true },
+	{ OVER,    SPURIOUS, 3, false },
+	{ WAITING, STARTS,   3, false },
+	{ WAITING, ENDS,     1, true },
+	{ WAITING, RAISED,   2, false },
+	{ WAITING, LOWERED,  2, false },
+	{ WAITING, REMOVED,  2, true },
+	{ WAITING, SPURIOUS, 2, false },
+	{ GRANTED, STARTS,   2, true },
+	{ GRANTED, ENDS,     0, true },
+	{ GRANTED, RAISED,   1, true },
+	{ GRANTED, LOWERED,  1, true },
+	{ GRANTED, REMOVED,  1, true },
+	{ GRANTED, SPURIOUS, 1, true },
+	{ GONE,    STARTS,   3, true },
+	{ GONE,    ENDS,     1, true },
+	{ GONE,    RAISED,   2, true },
+	{ GONE,    LOWERED,  2, true },
+	{ GONE,    SPURIOUS, 2, true },
+};
+
+static void cell_name(const struct cell *c, char *name)
+{
+	static const char * const states[] = {
+		"below", "at", "over", "waiting", "granted", "gone"
+	};
+	static const char * const events[] = {
+		"copy starts", "copy ends", "limit raised", "limit lowered",
+		"snapshot removed", "spurious wake-up"
+	};
+
+	snprintf(name, KUNIT_PARAM_DESC_SIZE, "%s, %s", states[c->state], events[c->event]);
+}
+
+KUNIT_ARRAY_PARAM(cell, cells, cell_name);
+
+static void state_and_event(struct kunit *test)
+{
+	const struct cell *c = test->param_value;
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *s = snap(test, 0);
+	bool locked = false;
+
+	set_limit(2);
+	switch (c->state) {
+	case BELOW:
+		start_copies(s, 1);
+		break;
+	case AT:
+		start_copies(s, 2);
+		break;
+	case OVER:
+		start_copies(s, 3);
+		break;
+	case WAITING:
+	case GRANTED:
+	case GONE:
+		start_copies(s, 2);
+		writes(test, 0, NULL, false, false);
+		expect_soon(test, waiting(s) == 1);
+		break;
+	}
+	if (c->state == GRANTED) {
+		/* So that it doesn't get any further than its look-up */
+		down_write(&_origins_lock);
+		locked = true;
+		end_copies(s, 1);
+		KUNIT_EXPECT_EQ(test, granted(s), 1);
+		KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+	}
+	if (c->state == GONE) {
+		remove_snapshot(test, 0);
+		expect_soon(test, idle(test, 0));
+	}
+
+	switch (c->event) {
+	case STARTS:
+		start_copies(s, 1);
+		break;
+	case ENDS:
+		end_copies(s, 1);
+		break;
+	case RAISED:
+		set_limit(3);
+		break;
+	case LOWERED:
+		set_limit(1);
+		break;
+	case REMOVED:
+		if (locked)
+			release_writers(s);	/* as unregister_snapshot() does */
+		else
+			remove_snapshot(test, 0);
+		break;
+	case SPURIOUS:
+		if (t->writer[0].task)
+			wake_up_process(t->writer[0].task);
+		break;
+	}
+	if (locked) {
+		KUNIT_EXPECT_EQ(test, granted(s), c->event != REMOVED);
+		KUNIT_EXPECT_EQ(test, passed(test, 0), 0);
+		up_write(&_origins_lock);
+	}
+
+	if (c->state == BELOW || c->state == AT || c->state == OVER || c->state == GONE)
+		writes(test, 0, NULL, false, false);
+	if (c->passes) {
+		expect_soon(test, idle(test, 0));
+		KUNIT_EXPECT_EQ(test, waiting(s), 0);
+	} else {
+		expect_soon(test, waiting(s) == 1);
+		if (c->event == SPURIOUS) {
+			/* It runs and sleeps again; nobody else can tell */
+			schedule_timeout_uninterruptible(2);
+		}
+		KUNIT_EXPECT_EQ(test, waiting(s), 1);
+		KUNIT_EXPECT_FALSE(test, passed(test, 0));
+	}
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), c->n);
+}
+
+/* A second lock of a spinlock that we hold would never return */
+static void below_the_limit_takes_no_lock(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	struct throttled_writer w;
+	bool passes;
+
+	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
+		kunit_skip(test, "spinlocks are nothing without SMP or DEBUG_SPINLOCK");
+
+	set_limit(2);
+	start_copies(s, 1);
+	init_throttled_writer(&w);
+	spin_lock(&s->in_progress_lock);
+	passes = wait_for_in_progress(s, &w, false);
+	spin_unlock(&s->in_progress_lock);
+	KUNIT_EXPECT_TRUE(test, passes);
+}
+
+static void origins_lock_is_free_while_asleep(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	start_copies(s, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(s) == 1);
+	expect_soon(test, down_write_trylock(&_origins_lock));
+	up_write(&_origins_lock);
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+}
+
+/* Each copy that ends lets in the one writer that has waited longest */
+static void one_for_one_in_order(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i, n = MAX_WRITERS;
+
+	set_limit(4);
+	start_copies(s, 4);
+	for (i = 0; i < n; i++) {
+		writes(test, i, s, true, false);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	for (i = 0; i < n; i++) {
+		end_copies(s, 1);
+		expect_soon(test, idle(test, i));
+		KUNIT_EXPECT_EQ(test, passed(test, i), i + 1);
+		KUNIT_EXPECT_EQ(test, waiting(s), n - i - 1);
+		KUNIT_EXPECT_EQ(test, in_progress(s), 4);
+	}
+}
+
+/* A grant keeps its place until its writer is through */
+static void a_grant_counts_as_a_copy(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	start_copies(s, 1);
+	writes(test, 0, s, true, true);
+	expect_soon(test, waiting(s) == 1);
+	end_copies(s, 1);
+	expect_soon(test, passed(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	KUNIT_EXPECT_EQ(test, granted(s), 1);
+
+	/* A newcomer finds the limit reached, though nothing is in flight */
+	writes(test, 1, NULL, false, false);
+	expect_soon(test, waiting(s) == 1);
+
+	let_go(test, 0);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+	end_copies(s, 1);
+	expect_soon(test, idle(test, 1));
+}
+
+static void newcomers_do_not_overtake(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	start_copies(s, 1);
+	writes(test, 0, s, false, true);
+	expect_soon(test, waiting(s) == 1);
+	writes(test, 1, s, false, true);
+	expect_soon(test, waiting(s) == 2);
+
+	/* There is room for one, which is for the first of those who wait */
+	set_limit(2);
+	writes(test, 2, s, false, true);
+	expect_soon(test, passed(test, 0));
+	expect_soon(test, waiting(s) == 2);
+	KUNIT_EXPECT_FALSE(test, passed(test, 1));
+	KUNIT_EXPECT_FALSE(test, passed(test, 2));
+
+	let_go(test, 0);
+	expect_soon(test, passed(test, 1));
+	KUNIT_EXPECT_FALSE(test, passed(test, 2));
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+	let_go(test, 1);
+	expect_soon(test, passed(test, 2));
+	let_go(test, 2);
+}
+
+/* One copy ends, and of the writers that sleep none needs one */
+static void who_needs_no_copy_wakes_the_next(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(1);
+	start_copies(s, 1);
+	for (i = 0; i < 8; i++) {
+		writes(test, i, i & 1 ? s : NULL, false, false);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	end_copies(s, 1);
+	for (i = 0; i < 8; i++)
+		expect_soon(test, idle(test, i));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+}
+
+static const long limits[] = { 16, 0, -1, LONG_MAX };
+
+static void limit_name(const long *limit, char *name)
+{
+	snprintf(name, KUNIT_PARAM_DESC_SIZE, "to %ld", *limit);
+}
+
+KUNIT_ARRAY_PARAM(limit, limits, limit_name);
+
+/* The next copy that ends lets all in for whom there is room now */
+static void limit_changes_while_asleep(struct kunit *test)
+{
+	const long *limit = test->param_value;
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	start_copies(s, 2);
+	for (i = 0; i < 8; i++) {
+		writes(test, i, s, true, false);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	set_limit(*limit);
+	end_copies(s, 1);
+	for (i = 0; i < 8; i++)
+		expect_soon(test, idle(test, i));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 9);
+}
+
+/* ... and so does the next writer, if no copy ever ends */
+static void newcomer_tells_of_a_raised_limit(struct kunit *test)
+{
+	const long *limit = test->param_value;
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	start_copies(s, 2);
+	for (i = 0; i < 4; i++) {
+		writes(test, i, s, true, false);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	set_limit(*limit);
+	writes(test, 4, s, true, false);
+	for (i = 0; i < 5; i++)
+		expect_soon(test, idle(test, i));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 7);
+}
+
+static void lowered_limit_holds(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(4);
+	start_copies(s, 4);
+	writes(test, 0, s, true, false);
+	expect_soon(test, waiting(s) == 1);
+	set_limit(2);
+	end_copies(s, 2);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+	end_copies(s, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+}
+
+static void limit_is_the_limit(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	writes(test, 0, s, true, false);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	writes(test, 1, s, true, false);
+	expect_soon(test, waiting(s) == 1);
+}
+
+/*
+ * Both snapshots are at their limit. The writer that waited for the first
+ * must not keep its grant while it waits for the second: whoever needs only
+ * the first would wait for the second, too.
+ */
+static void no_grant_is_held_asleep(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	add_snapshot(test, 1);
+	first = snap(test, 0);
+	second = snap(test, 1);
+	set_limit(1);
+	start_copies(first, 1);
+	start_copies(second, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(first) == 1);
+	writes(test, 1, first, true, false);
+	expect_soon(test, waiting(first) == 2);
+
+	end_copies(first, 1);
+	expect_soon(test, waiting(second) == 1);
+	expect_soon(test, idle(test, 1));
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	KUNIT_EXPECT_FALSE(test, passed(test, 0));
+
+	end_copies(second, 1);
+	/* ... and now it must wait for the first again */
+	expect_soon(test, waiting(first) == 1);
+	KUNIT_EXPECT_EQ(test, in_progress(second), 0);
+	end_copies(first, 1);
+	expect_soon(test, idle(test, 0));
+}
+
+/* While copies of the first are in flight, they wake who is left behind */
+static void others_are_not_sent_after_it(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	add_snapshot(test, 1);
+	first = snap(test, 0);
+	second = snap(test, 1);
+	set_limit(2);
+	start_copies(first, 2);
+	start_copies(second, 2);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(first) == 1);
+	writes(test, 1, NULL, false, false);
+	expect_soon(test, waiting(first) == 2);
+
+	end_copies(first, 1);
+	expect_soon(test, waiting(second) == 1);
+	KUNIT_EXPECT_EQ(test, waiting(first), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	end_copies(first, 1);
+	expect_soon(test, waiting(second) == 2);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 0);
+	end_copies(second, 1);
+	expect_soon(test, idle(test, 0));
+	expect_soon(test, idle(test, 1));
+}
+
+/* A writer that has waited for one snapshot isn't new to the other */
+static void age_counts_everywhere(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	add_snapshot(test, 1);
+	first = snap(test, 0);
+	second = snap(test, 1);
+	set_limit(1);
+	start_copies(first, 1);
+	start_copies(second, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(first) == 1);
+	writes(test, 1, second, false, true);
+	expect_soon(test, waiting(second) == 1);
+	writes(test, 2, second, false, true);
+	expect_soon(test, waiting(second) == 2);
+
+	end_copies(first, 1);
+	expect_soon(test, waiting(second) == 3);
+	end_copies(second, 1);
+	expect_soon(test, idle(test, 0));
+	expect_soon(test, passed(test, 1));
+	KUNIT_EXPECT_EQ(test, passed(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, passed(test, 1), 2);
+	let_go(test, 1);
+	expect_soon(test, passed(test, 2));
+	let_go(test, 2);
+}
+
+/* The snapshot goes while its writers sleep; the other one is still there */
+static void one_of_two_is_removed(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+	int i;
+
+	add_snapshot(test, 1);
+	first = snap(test, 0);
+	second = snap(test, 1);
+	set_limit(1);
+	start_copies(first, 1);
+	start_copies(second, 1);
+	for (i = 0; i < 4; i++) {
+		writes(test, i, NULL, false, false);
+		expect_soon(test, waiting(first) == i + 1);
+	}
+	remove_snapshot(test, 0);
+	expect_soon(test, waiting(second) == 4);
+	KUNIT_EXPECT_EQ(test, waiting(first), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	end_copies(first, 1);
+
+	remove_snapshot(test, 1);
+	for (i = 0; i < 4; i++)
+		expect_soon(test, idle(test, i));
+	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
+}
+
+/* Nothing of a snapshot may be looked at once it has been removed and freed */
+static void removed_and_freed_while_asleep(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *s = snap(test, 0);
+	struct test_snapshot *f = t->snap[0];
+
+	set_limit(1);
+	start_copies(s, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(s) == 1);
+	remove_snapshot(test, 0);
+	end_copies(s, 1);
+	t->snap[0] = NULL;
+	memset(f, 0x6b, sizeof(*f));
+	kunit_kfree(test, f);
+	expect_soon(test, idle(test, 0));
+}
+
+/* Warns, once, and leaves the count alone. The warning is expected. */
+static void unbalanced_end(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	kunit_info(test, "the following warning is expected");
+	end_copies(s, 1);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+}
+
+/*
+ * 10,000 steps at random against a plain model: a queue, a counter, a limit.
+ * Copies that end and writers that come let in whoever there is room for.
+ */
+struct model {
+	unsigned int copies, head, tail;
+	struct {
+		int writer;
+		bool starts_copy;
+	} queue[MAX_WRITERS + 1];
+	bool asleep[MAX_WRITERS];
+	long limit;
+};
+
+static void model_let_in(struct model *m)
+{
+	while (m->head != m->tail && (m->limit <= 0 || m->copies < m->limit)) {
+		m->asleep[m->queue[m->head].writer] = false;
+		m->copies += m->queue[m->head].starts_copy;
+		m->head = (m->head + 1) % ARRAY_SIZE(m->queue);
+	}
+}
+
+static bool as_in_model(struct kunit *test, const struct model *m, unsigned int writers)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	unsigned int i, asleep = 0;
+
+	for (i = 0; i < writers; i++) {
+		if (idle(test, i) == m->asleep[i])
+			return false;
+		asleep += m->asleep[i];
+	}
+
+	return waiting(s) == asleep && !granted(s) && in_progress(s) == m->copies;
+}
+
+static void random_steps(struct kunit *test)
+{
+	static const long some_limits[] = { 1, 2, 3, 5, 8, 16, 0, -1, LONG_MAX };
+	struct model m = { .limit = 2 };
+	struct dm_snapshot *s = snap(test, 0);
+	const unsigned int writers = 8;
+	struct rnd_state rnd;
+	unsigned int i, step;
+
+	prandom_seed_state(&rnd, 20191002);
+	set_limit(m.limit);
+	for (i = 0; i < writers; i++) {
+		writes(test, i, s, false, false);
+		expect_soon(test, idle(test, i));
+	}
+	for (step = 0; step < 10000; step++) {
+		u32 r = prandom_u32_state(&rnd);
+
+		i = (r >> 8) % writers;
+		switch (r % 16) {
+		case 0:
+			m.limit = some_limits[(r >> 8) % ARRAY_SIZE(some_limits)];
+			set_limit(m.limit);
+			break;
+		case 1:
+			if (m.copies < 32) {
+				m.copies++;
+				start_copies(s, 1);
+			}
+			break;
+		case 2 ... 8:
+			if (m.copies) {
+				m.copies--;
+				model_let_in(&m);
+				end_copies(s, 1);
+			}
+			break;
+		default:
+			if (!m.asleep[i]) {
+				bool starts_copy = r & 0x80000000;
+
+				m.queue[m.tail].writer = i;
+				m.queue[m.tail].starts_copy = starts_copy;
+				m.tail = (m.tail + 1) % ARRAY_SIZE(m.queue);
+				m.asleep[i] = true;
+				model_let_in(&m);
+				writes(test, i, s, starts_copy, false);
+			}
+		}
+		if (!settles(as_in_model(test, &m, writers))) {
+			KUNIT_FAIL(test, "step %u: %u in progress, %u waiting; model: %u copies",
+				   step, in_progress(s), waiting(s), m.copies);
+			return;
+		}
+	}
+}
+
+static struct kunit_case throttle_test_cases[] = {
+	KUNIT_CASE_PARAM(state_and_event, cell_gen_params),
+	KUNIT_CASE(below_the_limit_takes_no_lock),
+	KUNIT_CASE(origins_lock_is_free_while_asleep),
+	KUNIT_CASE(limit_is_the_limit),
+	KUNIT_CASE(one_for_one_in_order),
+	KUNIT_CASE(a_grant_counts_as_a_copy),
+	KUNIT_CASE(newcomers_do_not_overtake),
+	KUNIT_CASE(who_needs_no_copy_wakes_the_next),
+	KUNIT_CASE_PARAM(limit_changes_while_asleep, limit_gen_params),
+	KUNIT_CASE_PARAM(newcomer_tells_of_a_raised_limit, limit_gen_params),
+	KUNIT_CASE(lowered_limit_holds),
+	KUNIT_CASE(no_grant_is_held_asleep),
+	KUNIT_CASE(others_are_not_sent_after_it),
+	KUNIT_CASE(age_counts_everywhere),
+	KUNIT_CASE(one_of_two_is_removed),
+	KUNIT_CASE(removed_and_freed_while_asleep),
+	KUNIT_CASE(unbalanced_end),
+	KUNIT_CASE(random_steps),
+	{ }
+};
+
+static struct kunit_suite throttle_test_suite = {
+	.name = "dm_snapshot_throttle",
+	.init = throttle_test_init,
+	.exit = throttle_test_exit,
+	.test_cases = throttle_test_cases,
+};
+
+kunit_test_suite(throttle_test_suite);
