@@ -5,8 +5,10 @@
  * all have ended, prints how often they slept, on average (context switches
  * for each write, rounded up).
  *
- * spin CPU: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
- * user mode, so that RCU sees the CPU pass through quiescent states.
+ * spin CPU PID: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
+ * user mode, so that RCU sees the CPU pass through quiescent states. PID is
+ * that CPU's ksoftirqd, which gets the better priority: a busy ksoftirqd that
+ * can't run keeps softirqs, RCU's among them, off the CPU (up to 6.4 or so).
  *
  * The name it is called by decides. Exit status: 0; 1 if a write or a system
  * call failed, with the reason on standard error; 2 if called wrongly.
@@ -44,14 +46,16 @@ static int write_chunk(const char *device, long chunk)
 	return 0;
 }
 
-static int spin(int cpu)
+static int spin(int cpu, int ksoftirqd)
 {
 	struct sched_param param = { .sched_priority = 50 };
+	struct sched_param better = { .sched_priority = 51 };
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) ||
+	    sched_setscheduler(ksoftirqd, SCHED_FIFO, &better) ||
 	    sched_setscheduler(0, SCHED_FIFO, &param))
 		return fail("spin");
 	for (;;)
@@ -65,8 +69,8 @@ int main(int argc, char **argv)
 	struct rusage usage;
 	int i, count, status, rc = 0;
 
-	if (!strcmp(name, "spin") && argc == 2)
-		return spin(atoi(argv[1]));
+	if (!strcmp(name, "spin") && argc == 3)
+		return spin(atoi(argv[1]), atoi(argv[2]));
 	if (argc < 3 || atoi(argv[2]) < 1) {
 		fprintf(stderr, "usage: %s DEVICE COUNT [FIRST]\n", name);
 		return 2;
