@@ -741,6 +741,34 @@ static void others_are_not_sent_after_it(struct kunit *test)
 	expect_soon(test, idle(test, 1));
 }
 
+/* Who went to wait elsewhere sees to the room that it left, once through */
+static void no_room_is_left_behind(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	add_snapshot(test, 1);
+	first = snap(test, 0);
+	second = snap(test, 1);
+	set_limit(2);
+	start_copies(first, 2);
+	start_copies(second, 2);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(first) == 1);
+	writes(test, 1, NULL, false, false);
+	expect_soon(test, waiting(first) == 2);
+
+	end_copies(first, 1);
+	expect_soon(test, waiting(second) == 1);
+	KUNIT_EXPECT_EQ(test, waiting(first), 1);
+
+	/* The other copy of the first never ends */
+	end_copies(second, 1);
+	expect_soon(test, idle(test, 0));
+	expect_soon(test, idle(test, 1));
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
+}
+
 /* A writer that has waited for one snapshot isn't new to the other */
 static void age_counts_everywhere(struct kunit *test)
 {
@@ -936,6 +964,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(lowered_limit_holds),
 	KUNIT_CASE(no_grant_is_held_asleep),
 	KUNIT_CASE(others_are_not_sent_after_it),
+	KUNIT_CASE(no_room_is_left_behind),
 	KUNIT_CASE(age_counts_everywhere),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),

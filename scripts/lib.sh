@@ -13,9 +13,9 @@ BUILD=$TOP/build
 LOGS=$BUILD/logs
 JOBS=$(nproc)
 
-# The targets. "newest" is whatever the newest Debian release's backports have.
+# The targets; the environment may name fewer. "newest" is whatever the newest Debian release's backports have.
 # shellcheck disable=SC2034 # used by the scripts that source this
-TARGETS=(6.1 6.12 newest)
+read -ra TARGETS <<<"${TARGETS:-6.1 6.12 newest}"
 BACKPORTS=trixie-backports
 
 # What it takes to build a guest's kernel, and to boot it.
