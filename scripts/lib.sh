@@ -13,7 +13,8 @@ BUILD=$TOP/build
 LOGS=$BUILD/logs
 JOBS=$(nproc)
 
-# The targets; the environment may name fewer. "newest" is whatever the newest Debian release's backports have.
+# The targets; the environment may name fewer. "newest" is whatever the newest
+# Debian release's backports have.
 # shellcheck disable=SC2034 # used by the scripts that source this
 read -ra TARGETS <<<"${TARGETS:-6.1 6.12 newest}"
 BACKPORTS=trixie-backports
@@ -182,8 +183,8 @@ apply_list() {
 # --- trees -----------------------------------------------------------------
 
 # newest: the version of the newest linux-source in $BACKPORTS. Asks the
-# archive through an apt state below build/, so that the machine's own sources
-# stay as they are. The mirror is the one that the machine uses. Fails with a
+# archive, twice a day at most, through an apt state below build/, so that the
+# machine's own sources stay as they are. The mirror is the one that the machine uses. Fails with a
 # reason on standard output.
 APT_STATE=$BUILD/apt
 # shellcheck disable=SC2034
@@ -199,7 +200,7 @@ apt_here() {
 
 newest() {
 	local mirror found
-	if [ -s "$BUILD/newest" ]; then
+	if [ -n "$(find "$BUILD/newest" -mmin -720 2>/dev/null)" ]; then
 		cat "$BUILD/newest"
 		return
 	fi
