@@ -111,6 +111,15 @@ patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
 }
 
+# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit.
+patches_for() {
+	if [ -e "$1/include/kunit/test.h" ]; then
+		patches_of "$2"
+	else
+		patches_of "$2" | grep -v -- -kunit-
+	fi
+}
+
 subject_of() { # PATCHFILE
 	git mailinfo /dev/null /dev/null <"$1" | sed -n 's/^Subject: //p'
 }
@@ -177,15 +186,15 @@ apply_list() {
 			return 1
 		fi
 		printf '  %s\n' "$(subject_of "$TOP/patches/$p")"
-	done < <(patches_of "$list")
+	done < <(patches_for "$tree" "$list")
 }
 
 # --- trees -----------------------------------------------------------------
 
 # newest: the version of the newest linux-source in $BACKPORTS. Asks the
 # archive, twice a day at most, through an apt state below build/, so that the
-# machine's own sources stay as they are. The mirror is the one that the machine uses. Fails with a
-# reason on standard output.
+# machine's own sources stay as they are. The mirror is the one that the machine
+# uses. Fails with a reason on standard output.
 APT_STATE=$BUILD/apt
 # shellcheck disable=SC2034
 apt_here() {
