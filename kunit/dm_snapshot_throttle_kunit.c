@@ -42,7 +42,7 @@
 
 #include <kunit/test.h>
 #include <linux/kthread.h>
-#include <linux/random.h>
+#include <linux/prandom.h>
 
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
@@ -679,6 +679,17 @@ static void limit_is_the_limit(struct kunit *test)
 	expect_soon(test, waiting(s) == 1);
 }
 
+static void two_full_snapshots(struct kunit *test, long limit,
+			       struct dm_snapshot **first, struct dm_snapshot **second)
+{
+	add_snapshot(test, 1);
+	*first = snap(test, 0);
+	*second = snap(test, 1);
+	set_limit(limit);
+	start_copies(*first, limit);
+	start_copies(*second, limit);
+}
+
 /*
  * Both snapshots are at their limit. The writer that waited for the first
  * must not keep its grant while it waits for the second: whoever needs only
@@ -688,12 +699,7 @@ static void no_grant_is_held_asleep(struct kunit *test)
 {
 	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	first = snap(test, 0);
-	second = snap(test, 1);
-	set_limit(1);
-	start_copies(first, 1);
-	start_copies(second, 1);
+	two_full_snapshots(test, 1, &first, &second);
 	writes(test, 0, NULL, false, false);
 	expect_soon(test, waiting(first) == 1);
 	writes(test, 1, first, true, false);
@@ -718,12 +724,7 @@ static void others_are_not_sent_after_it(struct kunit *test)
 {
 	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	first = snap(test, 0);
-	second = snap(test, 1);
-	set_limit(2);
-	start_copies(first, 2);
-	start_copies(second, 2);
+	two_full_snapshots(test, 2, &first, &second);
 	writes(test, 0, NULL, false, false);
 	expect_soon(test, waiting(first) == 1);
 	writes(test, 1, NULL, false, false);
@@ -746,12 +747,7 @@ static void no_room_is_left_behind(struct kunit *test)
 {
 	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	first = snap(test, 0);
-	second = snap(test, 1);
-	set_limit(2);
-	start_copies(first, 2);
-	start_copies(second, 2);
+	two_full_snapshots(test, 2, &first, &second);
 	writes(test, 0, NULL, false, false);
 	expect_soon(test, waiting(first) == 1);
 	writes(test, 1, NULL, false, false);
@@ -774,12 +770,7 @@ static void age_counts_everywhere(struct kunit *test)
 {
 	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	first = snap(test, 0);
-	second = snap(test, 1);
-	set_limit(1);
-	start_copies(first, 1);
-	start_copies(second, 1);
+	two_full_snapshots(test, 1, &first, &second);
 	writes(test, 0, NULL, false, false);
 	expect_soon(test, waiting(first) == 1);
 	writes(test, 1, second, false, true);
@@ -805,12 +796,7 @@ static void one_of_two_is_removed(struct kunit *test)
 	struct dm_snapshot *first, *second;
 	int i;
 
-	add_snapshot(test, 1);
-	first = snap(test, 0);
-	second = snap(test, 1);
-	set_limit(1);
-	start_copies(first, 1);
-	start_copies(second, 1);
+	two_full_snapshots(test, 1, &first, &second);
 	for (i = 0; i < 4; i++) {
 		writes(test, i, NULL, false, false);
 		expect_soon(test, waiting(first) == i + 1);
