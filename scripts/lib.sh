@@ -362,6 +362,7 @@ initramfs() {
 	cp /bin/busybox /sbin/dmsetup "$root/bin/" &&
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
+		ln -s writers "$root/bin/fifo" &&
 		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do

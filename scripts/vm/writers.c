@@ -10,6 +10,10 @@
  * that CPU's ksoftirqd, which gets the better priority: a busy ksoftirqd that
  * can't run keeps softirqs, RCU's among them, off the CPU (up to 6.4 or so).
  *
+ * fifo COMMAND...: runs COMMAND at SCHED_FIFO's lowest priority. Since 6.12 a
+ * busy loop doesn't keep ordinary tasks off a CPU for more than a second (the
+ * "fair server"); it does so with one like this.
+ *
  * The name it is called by decides. Exit status: 0; 1 if a write or a system
  * call failed, with the reason on standard error; 2 if called wrongly.
  */
@@ -46,6 +50,15 @@ static int write_chunk(const char *device, long chunk)
 	return 0;
 }
 
+static int fifo(char **command)
+{
+	struct sched_param param = { .sched_priority = 1 };
+
+	if (!sched_setscheduler(0, SCHED_FIFO, &param))
+		execvp(command[0], command);
+	return fail("fifo");
+}
+
 static int spin(int cpu, int ksoftirqd)
 {
 	struct sched_param param = { .sched_priority = 50 };
@@ -71,6 +84,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "spin") && argc == 3)
 		return spin(atoi(argv[1]), atoi(argv[2]));
+	if (!strcmp(name, "fifo") && argc > 1)
+		return fifo(argv + 1);
 	if (argc < 3 || atoi(argv[2]) < 1) {
 		fprintf(stderr, "usage: %s DEVICE COUNT [FIRST]\n", name);
 		return 2;
