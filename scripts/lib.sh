@@ -296,7 +296,7 @@ unpack() { # TARBALL TREE VERSION
 # at TREE REV: checks REV out, detached, and nothing left over.
 at() {
 	git -C "$1" am --abort >/dev/null 2>&1
-	git -C "$1" checkout --quiet --force --detach "$2" && git -C "$1" clean -fdq
+	git -C "$1" checkout --quiet --force --detach "$2" && git -C "$1" clean -fdxq
 }
 
 # --- guests ----------------------------------------------------------------

@@ -1,0 +1,129 @@
+# shellcheck shell=bash
+# shellcheck source=../lib.sh disable=SC2153
+# Group "patches" of scripts/check: the lists apply, build at every step, meet.
+
+KUNIT_TEST=dm_snapshot_throttle_kunit.c
+
+patch_lists() {
+	local list p rc=0 shared
+	for list in series series.upstream series.revert; do
+		while read -r p; do
+			[ -f "$TOP/patches/$p" ] || { echo "$list names $p, which is not there"; rc=1; }
+		done < <(patches_of "$list")
+		patches_of "$list" | sort | uniq -d | grep . && { echo "twice in $list"; rc=1; }
+	done
+	while read -r p; do
+		case $p in
+		upstream/*) want=series.upstream ;;
+		revert/*) want=series.revert ;;
+		000[12]-*) want=series ;;
+		*) want="series series.upstream" ;;
+		esac
+		got=$(cd "$TOP" && grep -lxF "$p" series series.upstream series.revert | xargs)
+		[ "$got" = "$want" ] || { echo "$p is in '$got', not in '$want'"; rc=1; }
+	done < <(cd "$TOP/patches" && find . -name '*.patch' -printf '%P\n')
+	shared=$(patches_of series | tail -n +3)
+	[ "$shared" = "$(patches_of series.upstream | tail -n +2)" ] ||
+		{ echo "series after 0002 and series.upstream after 0001 differ"; rc=1; }
+	return $rc
+}
+
+# checkpatch PATCH, by the target's own rules. Debian's tree has no history in
+# which to look commits up; MAINTAINERS has all of drivers/md/ already; and
+# 6.1's rules don't know that Closes: is a link.
+checkpatch() {
+	local script=$TREE/scripts/checkpatch.pl
+	local ignore=UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES
+	grep -q Closes "$script" || ignore+=,COMMIT_LOG_LONG_LINE
+	(cd "$TREE" && "$script" --strict --quiet --ignore "$ignore" \
+		--show-types "$TOP/patches/$1")
+}
+
+# quilt_list LIST REV: as a user of quilt would: push ends in REV's files, to the
+# last new one, and pop in those of before. Git's index is what they are compared
+# with, as a diff against a commit doesn't look at files that git doesn't know.
+quilt_list() {
+	(cd "$TREE" && export QUILT_PATCHES=$TOP/patches QUILT_SERIES=$TOP/$1 QUILT_PC=$BUILD/pc &&
+		rm -rf "$BUILD/pc" && quilt push -a --fuzz=0 &&
+		git reset -q "$2" -- . && git diff --exit-code && quilt pop -a &&
+		git reset -q && git diff --exit-code && ! git clean -fdxn | grep .)
+}
+
+# warnings: what W=1 and sparse say of drivers/md/ as TREE has it checked out,
+# without line numbers. Fails if it doesn't compile.
+warnings() {
+	local out=$LOGS/check-warnings.log
+	guest_config >"$out" 2>&1 || { cat "$out"; return 1; }
+	touch "$TREE"/drivers/md/dm*.c
+	make -C "$TREE" O="$OBJ" -s -j"$JOBS" W=1 C=1 drivers/md/ >"$out" 2>&1 ||
+		{ cat "$out"; return 1; }
+	sed -En "/warning|error/{ s,^$TREE/,,; s/:[0-9]+:[0-9]+:/:/p }" "$out" | sort
+}
+
+BUILDS=
+# builds BASE: no warning that the file BASE, of the tree without our patches,
+# doesn't have (mainline has two of sparse's), and the kernel links.
+builds() {
+	local id
+	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')
+	[[ $BUILDS == *" $id "* ]] && { echo "the source was built a moment ago"; return; }
+	warnings >"$1.now" || { cat "$1.now"; return 1; }
+	echo "warnings that the patches add:"
+	! comm -13 "$1" "$1.now" | grep . || return 1
+	guest_kernel "$(git -C "$TREE" rev-parse --short HEAD)" && BUILDS+=" $id "
+}
+
+at_every_step() { # LIST V: applies LIST, a test for every patch of it
+	local p log
+	while read -r p; do
+		log=builds-$2-$1-${p//\//-}
+		git -C "$TREE" am --quiet "$TOP/patches/$p" >/dev/null 2>&1
+		t "$2: builds without a new warning and links after ${p%.patch}" "$log" \
+			builds "$LOGS/check-warnings-$2"
+	done < <(patches_of "$1")
+}
+
+patches_of_target() {
+	local v=$1 list p tip
+	for list in series.revert series series.upstream; do
+		[ "$list" = series.upstream ] && at "$TREE" base
+		tip=$(git -C "$TREE" rev-parse HEAD)
+		t "$v: git am of $list" "am-$v-$list" apply_list "$TREE" "$list"
+		git -C "$TREE" tag -f "tip-$list" >/dev/null
+		at "$TREE" "$tip"
+		t "$v: quilt push -a of $list" "quilt-$v-$list" quilt_list "$list" "tip-$list"
+		at "$TREE" "tip-$list"
+		while read -r p; do
+			t "$v: checkpatch --strict ${p%.patch}" "checkpatch-$v-${p//\//-}" checkpatch "$p"
+		done < <(patches_of "$list")
+	done
+	t "$v: kunit/ has the bytes that the series brings" "kunit-bytes-$v" \
+		diff -u "$TOP/kunit/$KUNIT_TEST" "$TREE/drivers/md/tests/$KUNIT_TEST"
+	t "$v: the routes meet" "meet-$v" meet
+	sed 's/^/        /' "$LOGS/check-meet-$v.log"
+	at "$TREE" base
+	t "$v: builds as Debian ships it" "builds-$v-base" guest_kernel upstream
+	warnings >"$LOGS/check-warnings-$v"
+	grep -q 'sparse is not available' "$LOGS/check-warnings.log" &&
+		skip "$v: sparse: this kernel wants a newer one than Debian has; W=1 only"
+	at_every_step series.revert "$v"
+	at_every_step series "$v"
+	at "$TREE" base
+	at_every_step series.upstream "$v"
+	at "$TREE" base
+}
+
+meet() {
+	local list
+	for list in series series.upstream; do
+		printf '%-16s %s\n' "$list" "$(git -C "$TREE" rev-parse "tip-$list^{tree}")"
+	done
+	git -C "$TREE" diff --exit-code tip-series tip-series.upstream
+}
+
+group_patches() {
+	need "${BUILD_PACKAGES[@]}" quilt sparse python3-ply python3-git
+	t "every patch is in the lists it belongs to" lists patch_lists
+	t "patches/ is what its commits export" export "$TOP/scripts/refresh" check "$BUILD/export"
+	each_target patches patches_of_target
+}

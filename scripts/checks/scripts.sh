@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# Group "scripts" of scripts/check: shellcheck, scripts/apply, the splat checker.
+
+# A git tree with as much of a kernel as scripts/apply looks at.
+small_tree() { # DIR REV
+	rm -rf "$1"
+	mkdir -p "$1" && git -C "$TREE" archive "$2" Kbuild MAINTAINERS \
+		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h |
+		tar -x -C "$1" && cd "$1" && git init -q && git add . && git commit -qm kernel
+}
+
+# refuses WORDS TREE [OPTION]: scripts/apply ends with a status that is not 0,
+# WORDS in its one line, and TREE as it was, to the last untracked file.
+refuses() {
+	local words=$1 dir=$2 before out
+	before=$(fingerprint "$dir")
+	if out=$("$TOP/scripts/apply" ${3:+"$3"} "$dir" 2>&1); then
+		echo "it was accepted: $out"
+		return 1
+	fi
+	printf '%s\n' "$out"
+	grep -qF -- "$words" <<<"$out" || { echo "without the words: $words"; return 1; }
+	[ "$(grep -c '^apply: ' <<<"$out")" = 1 ] || { echo "not one line"; return 1; }
+	[ "$before" = "$(fingerprint "$dir")" ] || { echo "the tree was changed"; return 1; }
+}
+
+fingerprint() {
+	[ -d "$1" ] && (cd "$1" && find . -path ./.git -prune -o -type f -print0 | sort -z |
+		xargs -0r sha256sum
+		git rev-parse HEAD 2>&1
+		git status --porcelain 2>&1
+		git diff --cached 2>&1
+		ls "$(git rev-parse --git-dir 2>/dev/null)"/rebase-apply 2>&1)
+}
+
+accepts() { # TREE LIST
+	local n out
+	n=$(patches_for "$1" "$2" | wc -l)
+	out=$("$TOP/scripts/apply" --check "$1") || { echo "--check: $out"; return 1; }
+	[ "$(git -C "$1" rev-list --count HEAD)" = 1 ] || { echo "--check applied it"; return 1; }
+	"$TOP/scripts/apply" "$1" || return
+	[ "$(git -C "$1" rev-list --count HEAD)" = $((n + 1)) ] && git -C "$1" diff --quiet
+}
+
+edit() { # DIR SED-EXPRESSION...: a commit that bends dm-snap.c
+	local dir=$1
+	shift
+	(cd "$dir" && sed -i -E "$@" drivers/md/dm-snap.c && ! git diff --quiet &&
+		git commit -qam bent) || echo "edit $* changed nothing" >&2
+}
+
+apply_tests() {
+	local s=$BUILD/small d f
+	export GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost
+	export GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
+	tree 6.12 || { not_ok "apply: no tree"; return; }
+	apply_list "$TREE" series.revert >/dev/null
+	rm -rf "$s"
+	small_tree "$s/semaphore" HEAD
+	small_tree "$s/upstream" base
+	d=$s/other; f=$d/drivers/md/dm-snap.c
+
+	t "apply: a semaphore tree gets series" apply-semaphore accepts "$s/semaphore" series
+	t "apply: upstream's gets series.upstream" apply-upstream accepts "$s/upstream" series.upstream
+	small_tree "$d" HEAD
+	git -C "$d" rm -qr include && git -C "$d" commit -q --amend --no-edit
+	t "apply: a tree without KUnit gets all but the tests" apply-nokunit accepts "$d" series
+	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
+
+	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
+	mkdir -p "$s/plain"
+	GIT_CEILING_DIRECTORIES=$s t "apply: refuses what is no git tree" apply-nogit \
+		refuses "is not a git tree" "$s/plain"
+	mkdir -p "$s/upstream/tmp"
+	t "apply: refuses a directory inside one" apply-inside refuses "not the top of one" "$s/upstream/tmp"
+	rm -rf "$s/plain"; mkdir "$s/plain"
+	(cd "$s/plain" && git init -q && echo >f && git add f && git commit -qm no)
+	t "apply: refuses what is no kernel" apply-nokernel refuses "not a Linux kernel" "$s/plain"
+	small_tree "$d" HEAD
+	rm -rf "$d/.git" && git init -q "$d"
+	t "apply: refuses a tree without a commit" apply-nocommit refuses "has no commit" "$d"
+	small_tree "$d" HEAD; echo >>"$f"
+	t "apply: refuses a dirty tree" apply-dirty refuses "uncommitted changes" "$d"
+	small_tree "$d" HEAD; touch "$f.rej"
+	t "apply: refuses a tree with rejects" apply-rejects refuses "left over" "$d"
+	small_tree "$d" HEAD; mkdir "$d/.git/rebase-apply"
+	t "apply: refuses a tree in the middle of git am" apply-middle refuses "in the middle" "$d"
+
+	small_tree "$d" HEAD
+	edit "$d" '/cow_count/d'
+	t "apply: refuses a tree with no throttle" apply-none refuses "nothing to fix" "$d"
+	small_tree "$d" HEAD
+	edit "$d" '/^static void start_full_bio/,/^}/{/down\(&s->cow_count\)/d}'
+	t "apply: refuses half a semaphore (a start)" apply-half refuses "2 of 3 copies" "$d"
+	small_tree "$d" HEAD
+	edit "$d" '/^static void zero_callback/,/^}/{/up\(&s->cow_count\)/d}'
+	t "apply: refuses half a semaphore (an end)" apply-half2 refuses "1 of 2 callbacks" "$d"
+	small_tree "$d" base
+	edit "$d" '/^static bool wait_for_in_progress/,/^}/d; s/wait_for_in_progress\(/waited(/'
+	t "apply: refuses half of upstream's" apply-half3 refuses "half-patched" "$d"
+	small_tree "$d" HEAD
+	edit "$d" 's/return do_origin\(o->dev, bio\)/return  do_origin(o->dev, bio)/'
+	t "apply: a tree that a later patch doesn't fit is left alone" apply-unfit \
+		refuses "does not apply" "$d"
+	t "apply: --check says so, too" apply-unfit-check refuses "does not apply" "$d" --check
+	small_tree "$d" HEAD
+	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && exit 1\nexit 0\n' >"$d/.git/hooks/applypatch-msg"
+	chmod +x "$d/.git/hooks/applypatch-msg"
+	t "apply: a git am that fails half-way is taken back" apply-hook refuses "is as it was" "$d"
+	rm "$d/.git/hooks/applypatch-msg"
+	t "apply: refuses where git knows no committer" apply-who nobody "$d"
+}
+
+nobody() ( # TREE
+	unset GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
+	export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null EMAIL=
+	git -C "$1" config user.useConfigOnly true
+	refuses "user.email" "$1"
+)
+
+splat_tests() {
+	local f want got
+	for f in "$VM"/consoles/*.console; do
+		want=${f##*/}
+		want=${want%.console}
+		[ "$want" = clean ] && want=
+		got=$("$VM/splats" "$f" | cut -d: -f1 | sort -u | paste -sd, -)
+		t "splats: ${f##*/}" "splats-${f##*/}" test "$got" = "$want"
+	done
+}
+
+group_scripts() {
+	need git shellcheck make xz-utils
+	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016 \
+		-P "$TOP/scripts" "$TOP"/scripts/{apply,check,demo,refresh} \
+		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
+	t "shellcheck of the guest's scripts" shellcheck-guest \
+		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM/init" "$VM"/scenarios/*
+	splat_tests
+	apply_tests
+}

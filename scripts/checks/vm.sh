@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# Group "vm" of scripts/check: scenarios in guests.
+
+# expect VERDICT SCENARIO: boots KERNEL for SCENARIO.
+expect() {
+	local want=$1 name=$2 label log got
+	label=${OBJ##*/guest-}-${KERNEL##*/}
+	log=$LOGS/vm-$label-$name.console
+	if ! has_options "$name"; then
+		not_ok "$label: $name needs kernel options that scripts/vm/config lacks"
+		return
+	fi
+	scenario "$KERNEL" "$name" "$log"
+	got=$(verdict "$name" "$log")
+	if [ "$got" = "$want" ]; then
+		ok "$label: $name $want (${TOOK}s)"
+	else
+		not_ok "$label: $name: wanted '$want', got '$got': $log"
+		tail -n 15 "$log" | sed 's/^/        | /'
+	fi
+}
+
+has_options() { # SCENARIO: OBJ's configuration has what its "needs" line names
+	local o
+	while read -r o; do
+		grep -qx "CONFIG_$o=y" "$OBJ/.config" || return
+	done < <(sed -n 's/^# needs: //p' "$VM/scenarios/$1" | xargs -n 1)
+}
+
+guest_kernel_with() { # LIST
+	apply_list "$TREE" "$1" >"$LOGS/check-apply-$1.log" && guest_kernel "$1" && return
+	not_ok "${TREE##*/}: no kernel with $1: $LOGS/check-apply-$1.log"
+	return 1
+}
+
+vm_of_target() {
+	guest_kernel upstream || { not_ok "$1: upstream's kernel does not build"; return; }
+	expect frees remove-under-throttle
+	expect frees resume-under-merge
+	expect passes deadlock
+	expect herds herd
+	expect overruns limit
+	guest_kernel_with series.revert || return
+	expect hangs deadlock
+	guest_kernel_with series || return
+	vm_scenarios_of_ours
+	at "$TREE" base
+	guest_kernel_with series.upstream || return
+	if cmp -s "$KERNEL.id" "$OBJ/series.id"; then
+		ok "$1: series.upstream is the source that series was just tried with"
+	else
+		vm_scenarios_of_ours
+	fi
+}
+
+vm_scenarios_of_ours() {
+	local s
+	for s in "$VM"/scenarios/*; do
+		[ "${s##*/}" = boot ] || expect passes "${s##*/}"
+	done
+}
+
+group_vm() {
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	initramfs || { not_ok "no initramfs"; return; }
+	each_target vm vm_of_target
+}
