@@ -46,7 +46,7 @@ quilt_list() {
 	(cd "$TREE" && export QUILT_PATCHES=$TOP/patches QUILT_SERIES=$TOP/$1 QUILT_PC=$BUILD/pc &&
 		rm -rf "$BUILD/pc" && quilt push -a --fuzz=0 &&
 		git reset -q "$2" -- . && git diff --exit-code && quilt pop -a &&
-		git reset -q && git diff --exit-code && ! git clean -fdxn | grep .)
+		git reset -q && git diff --exit-code && ! git ls-files --others | grep .)
 }
 
 # warnings: what W=1 and sparse say of drivers/md/ as TREE has it checked out,
