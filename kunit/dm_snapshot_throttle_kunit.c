@@ -690,6 +690,17 @@ static void two_full_snapshots(struct kunit *test, long limit,
 	start_copies(*second, limit);
 }
 
+/* Writers to the origin, who all wait for the snapshot that they look at first */
+static void writers_queue(struct kunit *test, struct dm_snapshot *first, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		writes(test, i, NULL, false, false);
+		expect_soon(test, waiting(first) == i + 1);
+	}
+}
+
 /*
  * Both snapshots are at their limit. The writer that waited for the first
  * must not keep its grant while it waits for the second: whoever needs only
@@ -700,8 +711,7 @@ static void no_grant_is_held_asleep(struct kunit *test)
 	struct dm_snapshot *first, *second;
 
 	two_full_snapshots(test, 1, &first, &second);
-	writes(test, 0, NULL, false, false);
-	expect_soon(test, waiting(first) == 1);
+	writers_queue(test, first, 1);
 	writes(test, 1, first, true, false);
 	expect_soon(test, waiting(first) == 2);
 
@@ -725,10 +735,7 @@ static void others_are_not_sent_after_it(struct kunit *test)
 	struct dm_snapshot *first, *second;
 
 	two_full_snapshots(test, 2, &first, &second);
-	writes(test, 0, NULL, false, false);
-	expect_soon(test, waiting(first) == 1);
-	writes(test, 1, NULL, false, false);
-	expect_soon(test, waiting(first) == 2);
+	writers_queue(test, first, 2);
 
 	end_copies(first, 1);
 	expect_soon(test, waiting(second) == 1);
@@ -748,10 +755,7 @@ static void no_room_is_left_behind(struct kunit *test)
 	struct dm_snapshot *first, *second;
 
 	two_full_snapshots(test, 2, &first, &second);
-	writes(test, 0, NULL, false, false);
-	expect_soon(test, waiting(first) == 1);
-	writes(test, 1, NULL, false, false);
-	expect_soon(test, waiting(first) == 2);
+	writers_queue(test, first, 2);
 
 	end_copies(first, 1);
 	expect_soon(test, waiting(second) == 1);
@@ -771,8 +775,7 @@ static void age_counts_everywhere(struct kunit *test)
 	struct dm_snapshot *first, *second;
 
 	two_full_snapshots(test, 1, &first, &second);
-	writes(test, 0, NULL, false, false);
-	expect_soon(test, waiting(first) == 1);
+	writers_queue(test, first, 1);
 	writes(test, 1, second, false, true);
 	expect_soon(test, waiting(second) == 1);
 	writes(test, 2, second, false, true);
@@ -790,6 +793,44 @@ static void age_counts_everywhere(struct kunit *test)
 	let_go(test, 2);
 }
 
+/* ... and room there is for who has waited longer still */
+static void age_is_no_licence(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	two_full_snapshots(test, 1, &first, &second);
+	writes(test, 1, second, false, true);
+	expect_soon(test, waiting(second) == 1);
+	writers_queue(test, first, 1);
+
+	/* So that it doesn't get any further than its look-up */
+	down_write(&_origins_lock);
+	end_copies(first, 1);
+	set_limit(2);
+	up_write(&_origins_lock);
+	expect_soon(test, passed(test, 1));
+	expect_soon(test, waiting(second) == 1);
+	KUNIT_EXPECT_FALSE(test, passed(test, 0));
+	let_go(test, 1);
+	expect_soon(test, idle(test, 0));
+}
+
+/* Who sees that there are too many copies looks again under the lock */
+static void room_comes_meanwhile(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	struct throttled_writer w;
+
+	set_limit(1);
+	init_throttled_writer(&w);
+	start_copies(s, 1);
+	spin_lock(&s->in_progress_lock);
+	KUNIT_EXPECT_TRUE(test, must_wait(s, &w));
+	__put_in_progress(s);
+	KUNIT_EXPECT_FALSE(test, must_wait(s, &w));
+	spin_unlock(&s->in_progress_lock);
+}
+
 /* The snapshot goes while its writers sleep; the other one is still there */
 static void one_of_two_is_removed(struct kunit *test)
 {
@@ -797,10 +838,7 @@ static void one_of_two_is_removed(struct kunit *test)
 	int i;
 
 	two_full_snapshots(test, 1, &first, &second);
-	for (i = 0; i < 4; i++) {
-		writes(test, i, NULL, false, false);
-		expect_soon(test, waiting(first) == i + 1);
-	}
+	writers_queue(test, first, 4);
 	remove_snapshot(test, 0);
 	expect_soon(test, waiting(second) == 4);
 	KUNIT_EXPECT_EQ(test, waiting(first), 0);
@@ -838,7 +876,7 @@ static void unbalanced_end(struct kunit *test)
 	struct dm_snapshot *s = snap(test, 0);
 
 	kunit_info(test, "the following warning is expected");
-	end_copies(s, 1);
+	end_copies(s, 2);
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
 }
 
@@ -952,6 +990,8 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(others_are_not_sent_after_it),
 	KUNIT_CASE(no_room_is_left_behind),
 	KUNIT_CASE(age_counts_everywhere),
+	KUNIT_CASE(age_is_no_licence),
+	KUNIT_CASE(room_comes_meanwhile),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),
 	KUNIT_CASE(unbalanced_end),
