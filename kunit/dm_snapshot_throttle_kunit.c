@@ -46,6 +46,7 @@
 
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
+#define STORM 500
 
 struct test_snapshot {
 	struct dm_snapshot s;
@@ -63,6 +64,8 @@ struct test_writer {
 	struct dm_snapshot *direct;	/* NULL: it writes to the origin */
 	bool starts_copy;
 	bool hold;			/* until let_go, when it has passed */
+	unsigned int storm;		/* that many writes, their copies end */
+	unsigned int ends;		/* no writer: ends that many copies */
 	struct completion go;		/* one more write */
 	struct completion let_go;
 	bool stop;
@@ -166,6 +169,15 @@ static void write_once(struct test_writer *tw)
 	put_grant(&w, false);
 }
 
+static void write_storm(struct test_writer *tw)
+{
+	while (tw->storm--) {
+		write_once(tw);
+		if (tw->direct)
+			account_end_copy(tw->direct);
+	}
+}
+
 static int writer_thread(void *data)
 {
 	struct test_writer *tw = data;
@@ -174,7 +186,12 @@ static int writer_thread(void *data)
 		wait_for_completion(&tw->go);
 		if (tw->stop)
 			break;
-		write_once(tw);
+		if (tw->ends)
+			end_copies(tw->direct, tw->ends);
+		else if (tw->storm)
+			write_storm(tw);
+		else
+			write_once(tw);
 		/* Pairs with idle(): what it has done can be looked at */
 		smp_store_release(&tw->idle, true);
 	}
@@ -184,9 +201,7 @@ static int writer_thread(void *data)
 	return 0;
 }
 
-/* Writer i writes: to the origin, or directly to a snapshot */
-static void writes(struct kunit *test, int i, struct dm_snapshot *direct,
-		   bool starts_copy, bool hold)
+static struct test_writer *writer(struct kunit *test, int i, struct dm_snapshot *direct)
 {
 	struct throttle_test *t = test->priv;
 	struct test_writer *tw = &t->writer[i];
@@ -199,10 +214,42 @@ static void writes(struct kunit *test, int i, struct dm_snapshot *direct,
 		KUNIT_ASSERT_FALSE(test, IS_ERR(tw->task));
 	}
 	tw->direct = direct;
-	tw->starts_copy = starts_copy;
-	tw->hold = hold;
+	tw->storm = 0;
+	tw->ends = 0;
+	tw->hold = false;
 	tw->passed = 0;
 	tw->idle = false;
+
+	return tw;
+}
+
+/* Writer i writes: to the origin, or directly to a snapshot */
+static void writes(struct kunit *test, int i, struct dm_snapshot *direct,
+		   bool starts_copy, bool hold)
+{
+	struct test_writer *tw = writer(test, i, direct);
+
+	tw->starts_copy = starts_copy;
+	tw->hold = hold;
+	complete(&tw->go);
+}
+
+/* ... over and over, with copies that end */
+static void storms(struct kunit *test, int i, struct dm_snapshot *direct)
+{
+	struct test_writer *tw = writer(test, i, direct);
+
+	tw->starts_copy = true;
+	tw->storm = STORM;
+	complete(&tw->go);
+}
+
+/* ... or is no writer, but ends n copies */
+static void ends(struct kunit *test, int i, struct dm_snapshot *s, unsigned int n)
+{
+	struct test_writer *tw = writer(test, i, s);
+
+	tw->ends = n;
 	complete(&tw->go);
 }
 
@@ -870,6 +917,44 @@ static void removed_and_freed_while_asleep(struct kunit *test)
 	expect_soon(test, idle(test, 0));
 }
 
+static bool all_idle(struct kunit *test, int writers)
+{
+	while (writers--)
+		if (!idle(test, writers))
+			return false;
+
+	return true;
+}
+
+/*
+ * What the lock is for: writers to an origin and to its snapshot at once, and
+ * beside it another snapshot that comes and goes while copies of it end.
+ */
+static void all_at_once(struct kunit *test)
+{
+	struct dm_snapshot *first = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	for (i = 0; i < 8; i++)
+		storms(test, i, i & 1 ? first : NULL);
+	while (!all_idle(test, 8) && !test->status) {
+		struct dm_snapshot *second;
+
+		add_snapshot(test, 1);
+		second = snap(test, 1);
+		start_copies(second, 64);
+		expect_soon(test, waiting(second) || all_idle(test, 8));
+		ends(test, 8, second, 64);
+		remove_snapshot(test, 1);
+		expect_soon(test, idle(test, 8));
+		KUNIT_EXPECT_EQ(test, in_progress(second), 0);
+	}
+	KUNIT_EXPECT_EQ(test, waiting(first), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 0);
+	KUNIT_EXPECT_EQ(test, granted(first), 0);
+}
+
 /* Warns, once, and leaves the count alone. The warning is expected. */
 static void unbalanced_end(struct kunit *test)
 {
@@ -994,6 +1079,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(room_comes_meanwhile),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),
+	KUNIT_CASE(all_at_once),
 	KUNIT_CASE(unbalanced_end),
 	KUNIT_CASE(random_steps),
 	{ }
