@@ -347,10 +347,11 @@ guest_kernel() {
 	log=$LOGS/build-${OBJ##*/}-$name.log
 	mkdir -p "$OBJ"
 	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')-$(fragment | sha256sum)
-	[ "$(cat "$KERNEL.id" 2>/dev/null)" = "$id" ] && return
+	[ -e "$KERNEL.config" ] && [ "$(cat "$KERNEL.id" 2>/dev/null)" = "$id" ] && return
 	same=$(grep -lxF "$id" "$OBJ"/*.id 2>/dev/null | head -n 1)
 	if [ -n "$same" ]; then
-		cp "${same%.id}" "$KERNEL" && cp "$same" "$KERNEL.id"
+		cp "${same%.id}.config" "$KERNEL.config" && cp "${same%.id}" "$KERNEL" &&
+			cp "$same" "$KERNEL.id"
 		return
 	fi
 	mkdir -p "$LOGS"
@@ -358,7 +359,8 @@ guest_kernel() {
 		{ grep -v override: "$log" | tail -n 5; return 1; }
 	run "build ${TREE##*/} ($name)" "$log" \
 		make -C "$TREE" O="$OBJ" -j"$JOBS" bzImage || return
-	cp "$OBJ/arch/x86/boot/bzImage" "$KERNEL" && echo "$id" >"$KERNEL.id"
+	cp "$OBJ/.config" "$KERNEL.config" && cp "$OBJ/arch/x86/boot/bzImage" "$KERNEL" &&
+		echo "$id" >"$KERNEL.id"
 }
 
 # initramfs [FILE...]: build/initramfs, from Debian's busybox-static and dmsetup
@@ -397,7 +399,7 @@ qemu() {
 	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
 	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -cpu "max,la57=off" -smp 1) ;;
 	esac
-	[ "$4" = kunit ] && kunit=1
+	case $4 in kunit | again) kunit=1 ;; esac
 	# Without la57=off, an interrupt in identify_cpu(), which has the
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# Group "kunit" of scripts/check: the throttle's KUnit tests by kunit.py.
+# shellcheck source=../lib.sh disable=SC2153,SC2034
+# Groups "kunit", "arches", "races" of scripts/check: the throttle's KUnit tests by
+# kunit.py, their coverage, on other architectures, and over and over.
 
 # kunit.py COMMAND V [OPTION...]: in TREE, on UML, with build/kunit-V.
 kunit_py() {
@@ -9,22 +11,143 @@ kunit_py() {
 		--build_dir="$BUILD/kunit-$v" --jobs="$JOBS" "$@")
 }
 
-# One target is enough on UML: a kernel takes minutes to build, and the same
-# tests run on every target in group vm.
-kunit_tree() {
+kunit_tree() { # V: TREE has series.upstream
 	need "${BUILD_PACKAGES[@]}" python3
-	tree 6.12 && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" &&
-		git -C "$TREE" clean -fdxq
+	tree "$1" && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" && return
+	not_ok "kunit: no $1 with series.upstream: $LOGS/check-apply-kunit.log"
+	return 1
+}
+
+# kunit_passes NAME KEY OPTION...: kunit.py runs the tests, and all pass.
+kunit_passes() {
+	local name=$1 out=$LOGS/kunit-$2.log
+	shift
+	run "kunit.py, $name" "$out" kunit_py run "$@"
+	if grep -q 'Testing complete.* passed: [1-9][0-9]*$' "$out"; then
+		ok "$name:$(sed -n 's/.*Testing complete.//p' "$out")"
+	else
+		not_ok "$name: $out"
+		tail -n 10 "$out" | sed 's/^/        | /'
+	fi
+}
+
+uml() { # LINUX [PARAMETER...]: the KUnit tests in this UML kernel
+	local linux=$1
+	shift
+	"$linux" kunit.enable=1 mem=1G console=tty kunit_shutdown=halt "$@" </dev/null
 }
 
 group_kunit() {
-	local out=$LOGS/kunit.log
-	kunit_tree || { not_ok "kunit: no tree with series.upstream"; return; }
-	run "kunit.py on UML" "$out" kunit_py run 6.12 --timeout=300
-	if grep -q 'Testing complete.* passed: [0-9]*$' "$out"; then
-		ok "6.12: kunit.py on UML:$(sed -n 's/.*Testing complete.//p' "$out")"
-	else
-		not_ok "6.12: kunit.py on UML: $out"
-	fi
+	kunit_tree 6.12 || return
+	kunit_passes "6.12: kunit.py on UML" 6.12 --timeout=300
+	t "6.12: the tests execute every line and branch of the throttle" coverage coverage
+	tail -n 1 "$LOGS/check-coverage.log" | sed 's/^/        /'
+	t "6.12: dm-snap.o is the same with the tests off" kunit-off same_when_off
 	at "$TREE" base
+}
+
+# --- coverage
+
+THROTTLE="init_throttle too_many_copies account_start_copy account_end_copy
+	init_throttled_writer grant_oldest __put_in_progress put_grant
+	release_writers must_wait wait_for_in_progress wake_next_writers
+	do_origin_throttled"
+
+# coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
+# dm-snap.c instrumented. UML is linked with libgcov, one of whose symbols is
+# also the kernel's; and its linker script drops the destructor that would write
+# the figures in the end.
+coverage() {
+	local obj=$BUILD/kunit-6.12 lib=$BUILD/gcov out=$LOGS/coverage.console
+	mkdir -p "$lib"
+	objcopy --redefine-sym mangle_path=gcov_mangle_path \
+		"$(gcc -print-file-name=libgcov.a)" "$lib/libgcov.a" &&
+		printf '%s\n' 'void __gcov_dump(void);' \
+			'__attribute__((destructor)) static void at_exit(void) { __gcov_dump(); }' |
+		gcc -xc -c -o "$lib/at_exit.o" - &&
+		make -C "$TREE" ARCH=um O="$obj" -s -j"$JOBS" CFLAGS_dm-snap.o=--coverage \
+			LINK_WRAPS="-Wl,--wrap,malloc -Wl,--wrap,free -Wl,--wrap,calloc --coverage -L$lib $lib/at_exit.o" \
+			linux || return
+	rm -f "$obj/drivers/md/dm-snap.gcda"
+	uml "$obj/linux" >"$out" 2>&1
+	grep -q '^ok 1 dm_snapshot_throttle' "$out" || { echo "tests failed: $out"; return 1; }
+	(cd "$lib" && gcov -b -c -o "$obj/drivers/md" dm-snap.gcda >/dev/null) &&
+		awk -v functions="$THROTTLE" -f "$TOP/scripts/coverage.awk" "$lib/dm-snap.c.gcov"
+}
+
+same_when_off() {
+	local obj=$BUILD/kunit-6.12 i
+	for i in with without; do
+		at "$TREE" "HEAD$([ $i = with ] || echo ~1)" || return
+		"$TREE/scripts/config" --file "$obj/.config" -d DM_SNAPSHOT_THROTTLE_KUNIT_TEST &&
+			make -C "$TREE" ARCH=um O="$obj" -s olddefconfig &&
+			make -C "$TREE" ARCH=um O="$obj" -s drivers/md/dm-snapshot.o &&
+			cp "$obj/drivers/md/dm-snapshot.o" "$BUILD/dm-snapshot.o.$i" || return
+	done
+	sha256sum "$BUILD"/dm-snapshot.o.with*
+	cmp "$BUILD/dm-snapshot.o.with" "$BUILD/dm-snapshot.o.without"
+}
+
+# --- other kernels, architectures, and as a module
+
+arch_of_target() {
+	kunit_tree "$1" || return
+	kunit_passes "$1: kunit.py on UML" "$1" --timeout=300
+	at "$TREE" base
+}
+
+group_arches() {
+	local TARGETS_ALL=("${TARGETS[@]}") TARGETS=()
+	need "${BUILD_PACKAGES[@]}" python3 qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu \
+		libc6-dev-arm64-cross
+	kunit_tree 6.12 || return
+	kunit_passes "6.12: kunit.py on x86_64, 4 CPUs" 6.12-x86_64 --arch=x86_64 \
+		--kconfig_add CONFIG_SMP=y --qemu_args="-smp 4" --timeout=600
+	kunit_passes "6.12: kunit.py on i386" 6.12-i386 --arch=i386 --timeout=600
+	kunit_passes "6.12: kunit.py on arm64" 6.12-arm64 --arch=arm64 \
+		--cross_compile=aarch64-linux-gnu- --timeout=600
+	t "6.12: builds as a module" kunit-module as_module
+	at "$TREE" base
+	TARGETS=("${TARGETS_ALL[@]}")
+	each_target arches arch_of_target
+}
+
+as_module() {
+	local obj=$BUILD/kunit-6.12-x86_64
+	"$TREE/scripts/config" --file "$obj/.config" -e MODULES -m DM_SNAPSHOT &&
+		make -C "$TREE" O="$obj" -s olddefconfig &&
+		grep CONFIG_DM_SNAPSHOT "$obj/.config" &&
+		grep -qx CONFIG_DM_SNAPSHOT=m "$obj/.config" &&
+		grep -qx CONFIG_DM_SNAPSHOT_THROTTLE_KUNIT_TEST=y "$obj/.config" &&
+		make -C "$TREE" O="$obj" -s -j"$JOBS" W=1 all && ls -l "$obj/drivers/md/dm-snapshot.ko"
+}
+
+# --- again and again
+
+RUNS_UML=1000 RUNS_SMP=100
+
+group_races() {
+	local n CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" python3
+	kunit_tree 6.12 || return
+	run "build for UML" "$LOGS/kunit-6.12.log" kunit_py build 6.12
+	n=$(many_runs)
+	if [ "$n" = $RUNS_UML ]; then
+		ok "6.12: $n runs on UML, all pass"
+	else
+		not_ok "6.12: $n of $RUNS_UML runs on UML pass: $LOGS/runs/"
+	fi
+	OBJ=$BUILD/guest-6.12-kcsan
+	guest_kernel series.upstream && initramfs "$VM/again" || { not_ok "6.12: no kernel with KCSAN"; return; }
+	GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=1800
+	expect passes again
+	at "$TREE" base
+}
+
+many_runs() {
+	rm -rf "$LOGS/runs" && mkdir -p "$LOGS/runs"
+	seq $RUNS_UML | xargs -P "$JOBS" -I{} sh -c 'timeout 60 "$1" kunit.enable=1 mem=256M \
+		console=tty kunit_shutdown=halt </dev/null >"$2" 2>&1' sh \
+		"$BUILD/kunit-6.12/linux" "$LOGS/runs/{}.console"
+	cat "$LOGS"/runs/*.console | grep -c '^ok 1 dm_snapshot_throttle'
 }

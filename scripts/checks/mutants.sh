@@ -1,32 +1,53 @@
 # shellcheck shell=bash
-# Group "mutants" of scripts/check: faults that the KUnit tests must notice.
+# shellcheck source=../lib.sh disable=SC2153
+# Group "mutants" of scripts/check: faults that the KUnit tests must notice: a
+# test fails, the kernel says that something is wrong, or the tests don't come to
+# an end. Those below smp/ need more than one CPU, which UML doesn't have.
 
-# Each mutant must be noticed: a test fails, the kernel says that something is
-# wrong, or the tests don't come to an end.
 group_mutants() {
-	local f name why said log=$LOGS/mutant.log
-	kunit_tree || { not_ok "mutants: no tree with series.upstream"; return; }
+	local f
+	kunit_tree 6.12 || return
+	# What doesn't happen on UML within three seconds won't in thirty.
+	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
+	git -C "$TREE" commit -qam "tests give up earlier"
+	run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
 	for f in "$TOP"/kunit/mutants/*.patch; do
-		name=${f##*/}
-		name=${name%.patch}
-		why=$(head -n 1 "$f")
-		git -C "$TREE" checkout -q -f HEAD
-		if ! git -C "$TREE" apply "$f" 2>"$log"; then
-			not_ok "$name: applies no longer: $(head -n 1 "$log")"
-		elif ! kunit_py build 6.12 >"$log" 2>&1; then
-			not_ok "$name: does not compile: $log"
-		elif said=$(killed_by); then
-			ok "$name ($why): $said"
-		else
-			not_ok "$name ($why): survives"
-		fi
+		mutant "$f" uml_build killed_on_uml
+	done
+	need "${GUEST_PACKAGES[@]}"
+	initramfs || { not_ok "mutants: no initramfs"; return; }
+	for f in "$TOP"/kunit/mutants/smp/*.patch; do
+		mutant "$f" "guest_kernel mutant" killed_on_smp
 	done
 	at "$TREE" base
 }
 
-# killed_by: the first thing that the tests in the UML kernel which was just
+# mutant FILE BUILD KILLED: the two are commands; KILLED prints what killed it.
+mutant() {
+	local f=$1 name why said log=$LOGS/mutant.log old
+	name=${f#"$TOP/kunit/mutants/"}
+	name=${name%.patch}
+	why=$(head -n 1 "$f")
+	old=$(git -C "$TREE" rev-parse HEAD)
+	if ! git -C "$TREE" apply --index "$f" 2>"$log"; then
+		not_ok "$name: applies no longer: $(head -n 1 "$log")"
+	elif ! { git -C "$TREE" commit -qm "$name" && $2; } >"$log" 2>&1; then
+		not_ok "$name: does not compile: $log"
+	elif said=$($3 "$name"); then
+		ok "$name ($why): $said"
+	else
+		not_ok "$name ($why): survives"
+	fi
+	at "$TREE" "$old"
+}
+
+uml_build() {
+	make -C "$TREE" ARCH=um O="$BUILD/kunit-6.12" -s -j"$JOBS" linux
+}
+
+# killed_on_uml: the first thing that the tests in the UML kernel which was just
 # built say against it. Fails if they all pass.
-killed_by() {
+killed_on_uml() {
 	local out=$LOGS/mutant.console start=$SECONDS pid said=
 	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|BUG|Kernel panic|Oops'
 	: >"$out"
@@ -35,9 +56,9 @@ killed_by() {
 	pid=$!
 	CHILDREN+=("$pid")
 	while [ -z "$said" ]; do
-		sleep 0.3
-		said=$(grep -Eom1 "$bad.*" "$out" | tr -d '\r')
-		grep -q '^ok 1 dm_snapshot_throttle' "$out" && break
+		sleep 0.2
+		said=$(grep -aEom1 "$bad.*" "$out" | tr -d '\r')
+		grep -aq '^ok 1 dm_snapshot_throttle' "$out" && break
 		kill -0 "$pid" 2>/dev/null || said=${said:-the kernel died}
 		((SECONDS - start > 40)) && said=${said:-the tests hang}
 	done
@@ -46,4 +67,16 @@ killed_by() {
 	CHILDREN=("${CHILDREN[@]/$pid/}")
 	echo "${said#not ok * }"
 	[ -n "$said" ]
+}
+
+killed_on_smp() { # NAME: likewise, in a guest with four CPUs, KASAN, and lockdep
+	local log=$LOGS/mutant-${1//\//-}.console
+	SCENARIO_LIMIT=120 scenario "$KERNEL" kunit "$log" >&2
+	[ "$RESULT$SPLATS" != ok ] || return
+	if [ -n "$SPLATS" ]; then
+		echo "$SPLATS"
+	else
+		grep -aEo 'not ok [0-9]+ [a-z].*' "$log" | head -n 1 | tr -d '\r' |
+			sed 's/not ok [0-9]* //' | grep . || echo "$RESULT"
+	fi
 }

@@ -131,11 +131,11 @@ splat_tests() {
 
 group_scripts() {
 	need git shellcheck make xz-utils
-	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016 \
-		-P "$TOP/scripts" "$TOP"/scripts/{apply,check,demo,refresh} \
+	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
+		-P "$TOP/scripts" "$TOP"/scripts/{apply,bench,check,demo,refresh} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "shellcheck of the guest's scripts" shellcheck-guest \
-		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM/init" "$VM"/scenarios/*
+		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench} "$VM"/scenarios/*
 	splat_tests
 	apply_tests
 }

@@ -20,11 +20,12 @@ expect() {
 	fi
 }
 
-has_options() { # SCENARIO: OBJ's configuration has what its "needs" line names
-	local o
+has_options() { # SCENARIO: KERNEL's configuration has what its "needs" line names
+	local o file=$VM/scenarios/$1
+	[ -e "$file" ] || file=$VM/$1
 	while read -r o; do
-		grep -qx "CONFIG_$o=y" "$OBJ/.config" || return
-	done < <(sed -n 's/^# needs: //p' "$VM/scenarios/$1" | xargs -n 1)
+		grep -qx "CONFIG_$o=y" "$KERNEL.config" || return
+	done < <(sed -n 's/^# needs: //p' "$file" | xargs -n 1)
 }
 
 guest_kernel_with() { # LIST
