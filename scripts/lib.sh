@@ -262,7 +262,7 @@ tree() {
 own_tree() {
 	local top
 	top=$(git -C "$1" rev-parse --show-toplevel 2>/dev/null) ||
-		die "$1 is not a git tree; name one, or use --linux"
+		die "$1 is not a git tree; name the top of one, or leave it out"
 	[ -f "$top/drivers/md/dm-snap.c" ] ||
 		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
 	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own
