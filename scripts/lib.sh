@@ -111,13 +111,18 @@ patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
 }
 
-# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit.
+# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit,
+# and without the documentation if it isn't yet where it is since v5.3.
+PAGE=Documentation/admin-guide/device-mapper/snapshot.rst
 patches_for() {
-	if [ -e "$1/include/kunit/test.h" ]; then
-		patches_of "$2"
-	else
-		patches_of "$2" | grep -v -- -kunit-
-	fi
+	local p
+	while read -r p; do
+		case $p in
+		*-kunit-*) [ -e "$1/include/kunit/test.h" ] || continue ;;
+		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
+		esac
+		echo "$p"
+	done < <(patches_of "$2")
 }
 
 subject_of() { # PATCHFILE

@@ -5,7 +5,7 @@
 small_tree() { # DIR REV
 	rm -rf "$1"
 	mkdir -p "$1" && git -C "$TREE" archive "$2" Kbuild MAINTAINERS \
-		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h |
+		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h "$PAGE" |
 		tar -x -C "$1" && cd "$1" && git init -q && git add . && git commit -qm kernel
 }
 
@@ -66,6 +66,9 @@ apply_tests() {
 	small_tree "$d" HEAD
 	git -C "$d" rm -qr include && git -C "$d" commit -q --amend --no-edit
 	t "apply: a tree without KUnit gets all but the tests" apply-nokunit accepts "$d" series
+	small_tree "$d" HEAD
+	git -C "$d" rm -qr Documentation && git -C "$d" commit -q --amend --no-edit
+	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" series
 	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
 
 	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
