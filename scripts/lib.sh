@@ -111,13 +111,18 @@ patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
 }
 
-# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit.
+# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit,
+# and without the documentation if it isn't yet where it is since v5.3.
+PAGE=Documentation/admin-guide/device-mapper/snapshot.rst
 patches_for() {
-	if [ -e "$1/include/kunit/test.h" ]; then
-		patches_of "$2"
-	else
-		patches_of "$2" | grep -v -- -kunit-
-	fi
+	local p
+	while read -r p; do
+		case $p in
+		*-kunit-*) [ -e "$1/include/kunit/test.h" ] || continue ;;
+		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
+		esac
+		echo "$p"
+	done < <(patches_of "$2")
 }
 
 subject_of() { # PATCHFILE
@@ -262,7 +267,7 @@ tree() {
 own_tree() {
 	local top
 	top=$(git -C "$1" rev-parse --show-toplevel 2>/dev/null) ||
-		die "$1 is not a git tree; name one, or use --linux"
+		die "$1 is not a git tree; name the top of one, or leave it out"
 	[ -f "$top/drivers/md/dm-snap.c" ] ||
 		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
 	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own

@@ -5,22 +5,23 @@
 small_tree() { # DIR REV
 	rm -rf "$1"
 	mkdir -p "$1" && git -C "$TREE" archive "$2" Kbuild MAINTAINERS \
-		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h |
+		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h "$PAGE" |
 		tar -x -C "$1" && cd "$1" && git init -q && git add . && git commit -qm kernel
 }
 
-# refuses WORDS TREE [OPTION]: scripts/apply ends with a status that is not 0,
-# WORDS in its one line, and TREE as it was, to the last untracked file.
+# refuses WORDS TREE [OPTION]: scripts/apply, or what else TOOL says, ends with a
+# status that is not 0, WORDS in its one line, and TREE as it was, to the last
+# untracked file.
 refuses() {
-	local words=$1 dir=$2 before out
+	local words=$1 dir=$2 tool=${TOOL:-apply} before out
 	before=$(fingerprint "$dir")
-	if out=$("$TOP/scripts/apply" ${3:+"$3"} "$dir" 2>&1); then
+	if out=$("$TOP/scripts/$tool" ${3:+"$3"} "$dir" 2>&1); then
 		echo "it was accepted: $out"
 		return 1
 	fi
 	printf '%s\n' "$out"
 	grep -qF -- "$words" <<<"$out" || { echo "without the words: $words"; return 1; }
-	[ "$(grep -c '^apply: ' <<<"$out")" = 1 ] || { echo "not one line"; return 1; }
+	[ "$(grep -c "^$tool: " <<<"$out")" = 1 ] || { echo "not one line"; return 1; }
 	[ "$before" = "$(fingerprint "$dir")" ] || { echo "the tree was changed"; return 1; }
 }
 
@@ -65,6 +66,9 @@ apply_tests() {
 	small_tree "$d" HEAD
 	git -C "$d" rm -qr include && git -C "$d" commit -q --amend --no-edit
 	t "apply: a tree without KUnit gets all but the tests" apply-nokunit accepts "$d" series
+	small_tree "$d" HEAD
+	git -C "$d" rm -qr Documentation && git -C "$d" commit -q --amend --no-edit
+	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" series
 	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
 
 	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
@@ -132,7 +136,7 @@ splat_tests() {
 group_scripts() {
 	need git shellcheck make xz-utils
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
-		-P "$TOP/scripts" "$TOP"/scripts/{apply,bench,check,demo,refresh} \
+		-P "$TOP/scripts" "$TOP"/scripts/{apply,bench,check,demo,refresh,send} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "shellcheck of the guest's scripts" shellcheck-guest \
 		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench} "$VM"/scenarios/*
