@@ -862,6 +862,35 @@ static void age_is_no_licence(struct kunit *test)
 	expect_soon(test, idle(test, 0));
 }
 
+/*
+ * ... but who is the oldest itself may pass where there is room, and keeps its
+ * grant of the other one: else it would go to and fro between the two for ever.
+ */
+static void the_oldest_passes_others(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	two_full_snapshots(test, 2, &first, &second);
+	writers_queue(test, first, 1);
+	writes(test, 1, second, false, true);
+	expect_soon(test, waiting(second) == 1);
+	writes(test, 2, first, false, true);
+	expect_soon(test, waiting(first) == 2);
+
+	/* So that it doesn't get any further than its look-up */
+	down_write(&_origins_lock);
+	end_copies(first, 1);
+	set_limit(3);
+	start_copies(first, 1);
+	up_write(&_origins_lock);
+	expect_soon(test, idle(test, 0));
+	expect_soon(test, passed(test, 1));
+	expect_soon(test, passed(test, 2));
+	KUNIT_EXPECT_EQ(test, passed(test, 0), 1);
+	let_go(test, 1);
+	let_go(test, 2);
+}
+
 /* Who sees that there are too many copies looks again under the lock */
 static void room_comes_meanwhile(struct kunit *test)
 {
@@ -1076,6 +1105,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(no_room_is_left_behind),
 	KUNIT_CASE(age_counts_everywhere),
 	KUNIT_CASE(age_is_no_licence),
+	KUNIT_CASE(the_oldest_passes_others),
 	KUNIT_CASE(room_comes_meanwhile),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),

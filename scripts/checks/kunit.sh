@@ -75,17 +75,21 @@ coverage() {
 		awk -v functions="$THROTTLE" -f "$TOP/scripts/coverage.awk" "$lib/dm-snap.c.gcov"
 }
 
+# same_when_off: with the option off, dm-snapshot.o has the bytes that it had
+# before the patch that brings the tests.
 same_when_off() {
-	local obj=$BUILD/kunit-6.12 i
-	for i in with without; do
-		at "$TREE" "HEAD$([ $i = with ] || echo ~1)" || return
-		"$TREE/scripts/config" --file "$obj/.config" -d DM_SNAPSHOT_THROTTLE_KUNIT_TEST &&
+	local obj=$BUILD/kunit-6.12 tip rev i
+	tip=$(git -C "$TREE" rev-parse HEAD)
+	for i in without with; do
+		rev=$tip
+		[ $i = with ] || rev=$(git -C "$TREE" log -1 --format=%H -- drivers/md/tests)~1
+		at "$TREE" "$rev" &&
+			"$TREE/scripts/config" --file "$obj/.config" -d DM_SNAPSHOT_THROTTLE_KUNIT_TEST &&
 			make -C "$TREE" ARCH=um O="$obj" -s olddefconfig &&
 			make -C "$TREE" ARCH=um O="$obj" -s drivers/md/dm-snapshot.o &&
-			cp "$obj/drivers/md/dm-snapshot.o" "$BUILD/dm-snapshot.o.$i" || return
+			cp "$obj/drivers/md/dm-snapshot.o" "$obj/$i.o" || return
 	done
-	sha256sum "$BUILD"/dm-snapshot.o.with*
-	cmp "$BUILD/dm-snapshot.o.with" "$BUILD/dm-snapshot.o.without"
+	(cd "$obj" && sha256sum without.o with.o && cmp without.o with.o)
 }
 
 # --- other kernels, architectures, and as a module
