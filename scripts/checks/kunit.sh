@@ -75,7 +75,7 @@ coverage() {
 		awk -v functions="$THROTTLE" -f "$TOP/scripts/coverage.awk" "$lib/dm-snap.c.gcov"
 }
 
-# same_when_off: with the option off, dm-snapshot.o has the bytes that it had
+# same_when_off: with the option off, dm-snap.o has the bytes that it had
 # before the patch that brings the tests.
 same_when_off() {
 	local obj=$BUILD/kunit-6.12 tip rev i
@@ -86,8 +86,8 @@ same_when_off() {
 		at "$TREE" "$rev" &&
 			"$TREE/scripts/config" --file "$obj/.config" -d DM_SNAPSHOT_THROTTLE_KUNIT_TEST &&
 			make -C "$TREE" ARCH=um O="$obj" -s olddefconfig &&
-			make -C "$TREE" ARCH=um O="$obj" -s drivers/md/dm-snapshot.o &&
-			cp "$obj/drivers/md/dm-snapshot.o" "$obj/$i.o" || return
+			make -C "$TREE" ARCH=um O="$obj" -s drivers/md/dm-snap.o &&
+			cp "$obj/drivers/md/dm-snap.o" "$obj/$i.o" || return
 	done
 	(cd "$obj" && sha256sum without.o with.o && cmp without.o with.o)
 }

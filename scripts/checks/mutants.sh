@@ -57,10 +57,11 @@ killed_on_uml() {
 	CHILDREN+=("$pid")
 	while [ -z "$said" ]; do
 		sleep 0.2
-		said=$(grep -aEom1 "$bad.*" "$out" | tr -d '\r')
+		# Up to the end of a line: the last one may still be on its way
+		said=$(tr '\n' '\r' <"$out" | grep -aEom1 "($bad)[^"$'\r'"]*"$'\r' | head -n 1 | tr -d '\r')
 		grep -aq '^ok 1 dm_snapshot_throttle' "$out" && break
 		kill -0 "$pid" 2>/dev/null || said=${said:-the kernel died}
-		((SECONDS - start > 40)) && said=${said:-the tests hang}
+		((SECONDS - start > 25)) && said=${said:-the tests hang}
 	done
 	kill -KILL -- "-$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
