@@ -271,9 +271,13 @@ own_tree() {
 	[ -f "$top/drivers/md/dm-snap.c" ] ||
 		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
 	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own
-	if [ ! -d "$TREE" ]; then
+	# It has its objects from there, so it is of no use for another tree.
+	if [ "$(cat "$TREE/.git/clone-of" 2>/dev/null)" != "$top" ] ||
+	   ! git -C "$TREE" cat-file -e 'base^{commit}' 2>/dev/null; then
+		rm -rf "${TREE:?}"
 		run "clone $1" "$LOGS/clone.log" \
 			git clone --shared --no-checkout "$top" "$TREE" || exit 1
+		echo "$top" >"$TREE/.git/clone-of"
 	fi
 	git -C "$TREE" fetch --quiet "$top" HEAD && git -C "$TREE" tag -f base FETCH_HEAD >/dev/null &&
 		at "$TREE" base || die "cannot clone $1; see git's words above"

@@ -155,8 +155,7 @@ group_docs() {
 	need git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx quilt \
 		gcc flex bison
 	[ -d "$BUILD/linux-own" ] && had_own=1
-	export GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost
-	export GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
+	commits_as_check
 	tree 6.12 && small_trees >"$LOGS/check-docs-trees.log" 2>&1 ||
 		{ not_ok "docs: no trees: $LOGS/check-docs-trees.log"; return; }
 	apply_list "$TREE" series.upstream >/dev/null

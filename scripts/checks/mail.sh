@@ -5,9 +5,9 @@
 # a sendmail that notes whom it is asked to deliver to.
 send_offline() {
 	local d=$BUILD/sendmail
-	http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 GIT_CONFIG_COUNT=1 \
-		GIT_CONFIG_KEY_0=sendemail.smtpserver GIT_CONFIG_VALUE_0=$d/sendmail \
-		"$TOP/scripts/send" "$@"
+	(cd "$TOP" && http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
+		GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=sendemail.smtpserver \
+		GIT_CONFIG_VALUE_0=$d/sendmail scripts/send "$@")
 }
 
 no_sendmail() {
@@ -91,19 +91,25 @@ cover() {
 }
 
 # reflects: --reflect hands every mail to sendmail for ourselves and nobody else.
-# --dry-run hands it none, nor did the default, see send_offline().
+# --dry-run hands it none, nor did the default, see send_offline(). All of that
+# with a tree of one's own, as much of one as get_maintainer.pl takes for Linux.
 reflects() {
-	local d=$BUILD/sendmail me n rc=0
+	local d=$BUILD/sendmail own=$BUILD/small/whole me n rc=0 before
 	me=$(git -C "$TOP" config user.email)
 	n=$(($(patches_of series.upstream | wc -l) + 1))
-	send_offline --series upstream --dry-run >"$d/dry-run" 2>&1 || rc=1
+	(commits_as_check && small_tree "$own" base COPYING CREDITS Makefile README arch/Kconfig fs/Kconfig \
+		init/Kconfig ipc/Makefile kernel/Makefile lib/Kconfig scripts/get_maintainer.pl) || return
+	before=$(fingerprint "$own")
+	send_offline --dry-run "$own" >"$d/dry-run" 2>&1 || rc=1
 	[ "$(grep -c '| Subject: ' "$d/dry-run")" = "$n" ] ||
 		{ echo "--dry-run didn't print $n mails: $d/dry-run"; rc=1; }
+	grep -F "base-commit: $(git -C "$own" rev-parse HEAD)" "$d/dry-run" || rc=1
 	[ ! -e "$d/args" ] || { echo "mails were sent: $(cat "$d/args")"; rc=1; }
-	echo | send_offline --series upstream --reflect || rc=1
+	echo | send_offline --reflect "$own" || rc=1
 	cat "$d/args"
 	[ "$(wc -l <"$d/args")" = "$n" ] || rc=1
 	! grep -Eo '[^ ]+@[^ ]+' "$d/args" | grep -vxF "$me" || rc=1
+	[ "$before" = "$(fingerprint "$own")" ] || { echo "the tree was changed"; rc=1; }
 	return "$rc"
 }
 
@@ -124,9 +130,9 @@ maintainers() (
 )
 
 send_tests() {
-	local s=$BUILD/small had_own=0
+	local s=$BUILD/small
 	local -x TOOL=send
-	[ -d "$BUILD/linux-own" ] && had_own=1
+	commits_as_check
 	rm -rf "$s"
 	at "$TREE" base
 	small_tree "$s/upstream" base
@@ -140,14 +146,14 @@ send_tests() {
 		refuses "get_maintainer.pl" "$s/upstream"
 	edit "$s/upstream" '/in_progress/d'
 	t "send: refuses a tree with nothing to fix" send-none refuses "no series is for" "$s/upstream"
-	((had_own)) || rm -rf "$BUILD/linux-own"
 }
 
 group_mail() {
-	local series list
+	local series list had_own=0
 	need b4 git git-filter-repo perl
 	tree 6.12 || { not_ok "mail: no tree"; return; }
 	no_sendmail
+	[ -d "$BUILD/linux-own" ] && had_own=1
 	for series in upstream semaphore; do
 		list=series.upstream
 		[ "$series" = semaphore ] && list=series
@@ -161,5 +167,6 @@ group_mail() {
 	t "--dry-run and the default send nothing, --reflect only to oneself" mail-reflect reflects
 	t "get_maintainer.pl takes MAINTAINERS.snippet" mail-maintainers maintainers
 	send_tests
+	((had_own)) || rm -rf "$BUILD/linux-own"
 	at "$TREE" base
 }

@@ -1,12 +1,19 @@
 # shellcheck shell=bash
 # Group "scripts" of scripts/check: shellcheck, scripts/apply, the splat checker.
 
-# A git tree with as much of a kernel as scripts/apply looks at.
-small_tree() { # DIR REV
-	rm -rf "$1"
-	mkdir -p "$1" && git -C "$TREE" archive "$2" Kbuild MAINTAINERS \
-		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h "$PAGE" |
-		tar -x -C "$1" && cd "$1" && git init -q && git add . && git commit -qm kernel
+commits_as_check() { # whatever identity git has, or has not
+	export GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost
+	export GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
+}
+
+# A git tree with as much of a kernel as scripts/apply looks at, and FILEs.
+small_tree() { # DIR REV [FILE...]
+	local dir=$1 rev=$2
+	shift 2
+	rm -rf "$dir"
+	mkdir -p "$dir" && git -C "$TREE" archive "$rev" Kbuild MAINTAINERS \
+		drivers/md/dm-snap.c drivers/md/Kconfig include/kunit/test.h "$PAGE" "$@" |
+		tar -x -C "$dir" && cd "$dir" && git init -q && git add . && git commit -qm kernel
 }
 
 # refuses WORDS TREE [OPTION]: scripts/apply, or what else TOOL says, ends with a
@@ -52,8 +59,7 @@ edit() { # DIR SED-EXPRESSION...: a commit that bends dm-snap.c
 
 apply_tests() {
 	local s=$BUILD/small d f
-	export GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost
-	export GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
+	commits_as_check
 	tree 6.12 || { not_ok "apply: no tree"; return; }
 	apply_list "$TREE" series.revert >/dev/null
 	rm -rf "$s"
