@@ -43,7 +43,16 @@ group_kunit() {
 	t "6.12: the tests execute every line and branch of the throttle" coverage coverage
 	tail -n 1 "$LOGS/check-coverage.log" | sed 's/^/        /'
 	t "6.12: dm-snap.o is the same with the tests off" kunit-off same_when_off
+	t "6.12: every mutant still applies (group mutants tries them)" mutants-apply mutants_apply
 	at "$TREE" base
+}
+
+mutants_apply() {
+	local f rc=0
+	for f in "$TOP"/kunit/mutants/*.patch "$TOP"/kunit/mutants/smp/*.patch; do
+		git -C "$TREE" apply --check "$f" || { echo "$f"; rc=1; }
+	done
+	return $rc
 }
 
 # --- coverage
