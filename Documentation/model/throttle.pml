@@ -382,7 +382,9 @@ inline grant_oldest(s)
 		complete(x);
 		x = 0
 #else
+#if TRAP != 7
 		snap[s].in_progress++;
+#endif
 		d_step {	/* list_move_tail() */
 			use(s);
 			throttled_writers[s]?x;
@@ -426,6 +428,8 @@ inline put_grant_of(g, me, waits_elsewhere)
 		:: else ->
 #if TRAP == 4
 			snap[g].in_progress--
+#elif TRAP == 7
+			grant_oldest(g)
 #else
 			__put_in_progress(g)
 #endif
@@ -644,11 +648,11 @@ inline wait_until_granted(s, me)
  */
 inline wait_for_in_progress(s, me, unlock_origins)
 {
-	room = has_grant(s, me);
-	if
-	:: room
-	:: else ->
-		step {
+	step {
+		room = has_grant(s, me);
+		if
+		:: room
+		:: else ->
 			/* likely(list_empty() ... */
 			d_step {
 				use(s);
@@ -660,43 +664,52 @@ inline wait_for_in_progress(s, me, unlock_origins)
 			:: !looked -> look_and_queue(s, me, unlock_origins)
 			:: else
 			fi
+		fi
+	}
+	if
+	:: looked ->
+		step {
+			looked = false;
+			/* ... && !too_many_copies()) */
+			d_step { use(s); room = !too_many_copies(s) }
+			if
+			:: room -> d_step {
+				assert(first_come_first_served);
+				w[me].waits_for = NULL
+			   }
+			:: else -> overtaken = false; look_and_queue(s, me, unlock_origins)
+			fi
 		}
+	:: else
+	fi;
+	if
+	:: !room && !queued ->
+		put_grant(me, true);
+		step {
+			spin_lock(s);
+			must_wait(s, me);
+			if
+			:: !room -> enqueue(s, me)
+			:: else	/* too late: the other snapshot wants a look again */
+			fi;
+			spin_unlock(s);
+			room = false;
+			up_origins(unlock_origins)
+		}
+	:: else
+	fi;
+	if
+	:: queued ->
+		queued = false;
+		wait_until_granted(s, me);
+#if defined(FOREVER) && SNAPSHOTS == 2
 		if
-		:: looked ->
-			step {
-				/* ... && !too_many_copies()) */
-				d_step { use(s); room = !too_many_copies(s) }
-				if
-				:: room -> d_step {
-					assert(first_come_first_served);
-					w[me].waits_for = NULL
-				   }
-				:: else -> overtaken = false; look_and_queue(s, me, unlock_origins)
-				fi
-			}
-		:: else
-		fi;
-		if
-		:: !room && !queued ->
-			put_grant(me, true);
-			step {
-				spin_lock(s);
-				must_wait(s, me);
-				if
-				:: !room -> enqueue(s, me)
-				:: else	/* too late: the other snapshot wants a look again */
-				fi;
-				spin_unlock(s);
-				room = false;
-				up_origins(unlock_origins)
-			}
-		:: else
-		fi;
-		looked = false;
-		if
-		:: queued -> queued = false; wait_until_granted(s, me)
+		:: me == 0 ->
+progress_woken:		skip
 		:: else
 		fi
+#endif
+	:: else
 	fi
 }
 
@@ -731,9 +744,18 @@ inline wake_next_writers()
  */
 #define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1) + \
 			 (((x) >> 3) & 1) + (((x) >> 4) & 1) + (((x) >> 5) & 1))
-#define within_the_bound(s) \
-	(snap[s].copies <= LIMIT + POPCOUNT(snap[s].raced) && \
-	 POPCOUNT(snap[s].raced) < WRITERS)
+#ifdef BOUND
+hidden byte within_the_bound;
+#endif
+
+/*
+ * FOREVER: writers write again and again, each as soon as its last write is
+ * through, and a chunk that was not written before. Without an end, nothing but
+ * a cycle can be wrong: one in which the first writer gets nothing through.
+ */
+#ifdef FOREVER
+byte bios;		/* of chunks, until submitted to the origin */
+#endif
 
 inline start_copy(s, me, chunk)
 {
@@ -750,7 +772,11 @@ inline start_copy(s, me, chunk)
 #endif
 	account_start_copy(s, me);
 #ifdef BOUND
-	assert(within_the_bound(s));
+	atomic {
+		within_the_bound = snap[s].copies <= LIMIT + POPCOUNT(snap[s].raced) &&
+				   POPCOUNT(snap[s].raced) < WRITERS;
+		assert(within_the_bound)
+	}
 #endif
 	/* dm_kcopyd_copy() */
 	d_step { use(s); snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk }
@@ -817,6 +843,13 @@ inline __origin_write(me, chunk)
 		fi
 	   }
 	od
+#ifdef FOREVER
+	;
+	if
+	:: bio -> bios = bios & ~chunk	/* DM_MAPIO_REMAPPED */
+	:: else
+	fi
+#endif
 }
 
 /* Never waits but for the lock: kcopyd's callbacks use it, too. */
@@ -928,8 +961,10 @@ inline end_of_write(me)
 		w[me].ticket = 0;
 		w[me].waits_for = NULL;
 		w[me].granted = false;
+#ifndef FOREVER
 		chunk = chunk << WRITERS;
 		write++;
+#endif
 		forget();
 		room = false
 	}
@@ -945,7 +980,21 @@ proctype writer(byte me)
 	SCRATCH
 
 	do
+#ifdef FOREVER
+	:: atomic {
+		!(bios & chunk) ->
+		bios = bios | chunk;
+		snap[0].completed = snap[0].completed & ~chunk;
+		snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk
+	   }
+	   if
+	   :: me == 0 ->
+progress:	skip
+	   :: else
+	   fi;
+#else
 	:: write < WRITES ->
+#endif
 #ifdef SNAPSHOT_MAP
 		if
 		:: me == WRITERS - 1 -> snapshot_map(me, chunk); down_read(me)
@@ -958,7 +1007,9 @@ proctype writer(byte me)
 			up_read();
 			end_of_write(me)
 		}
+#ifndef FOREVER
 	:: else -> break
+#endif
 	od
 }
 
@@ -1112,17 +1163,20 @@ proctype param_set()
 #else
 #define some(what)	(what(0) || what(1) || what(2))
 #endif
-#define stuck_behind_origins_lock	(origins_waiting)
-#define holds_a_grant_and_waits		some(holds_other)
-#define asleep_for_ever			some(asleep)
+hidden byte deadlock_behind_origins_lock, holds_and_waits, asleep_for_ever;
 
 proctype at_rest()
 {
-	timeout;
-	assert(!stuck_behind_origins_lock);
+	atomic {
+		timeout;
+		deadlock_behind_origins_lock = origins_waiting;
 #if TRAP == 5
-	assert(!holds_a_grant_and_waits);
+		holds_and_waits = some(holds_other);
 #endif
+		asleep_for_ever = some(asleep)
+	}
+	assert(!deadlock_behind_origins_lock);
+	assert(!holds_and_waits);
 	assert(!asleep_for_ever)
 }
 
@@ -1175,7 +1229,7 @@ init {
 #ifdef SET
 		run param_set();
 #endif
-#ifndef FOREVER
+#if !defined(FOREVER) && !defined(ENDS)
 		run at_rest();
 #endif
 	}
