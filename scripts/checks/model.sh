@@ -89,6 +89,7 @@ breaks() {
 group_model() {
 	local safety=-DSAFETY live="-DNP"
 	need spin gcc libc6-dev
+	mkdir -p "$LOGS"
 	echo "model: what must hold; times are of one core"
 	holds semaphore-alone "the semaphore, with nobody beside the writers" "$safety" "" \
 		-DSEMAPHORE -DSNAPSHOTS=1
