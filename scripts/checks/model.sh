@@ -21,7 +21,7 @@ spin_run() {
 	fi
 	# shellcheck disable=SC2086 # they are lists
 	gcc -O2 -w -DCOLLAPSE -DNFAIR=3 -DMEMLIM=$MODEL_MEMORY $cc -o pan pan.c >"$log" 2>&1 &&
-		nice ./pan $pan -m200000 >"$log" 2>&1
+		nice ./pan -m200000 $pan >"$log" 2>&1
 }
 
 # complete LOG: pan has seen every state, and had no error but those that it counts
