@@ -903,7 +903,7 @@ inline do_origin_throttled(me, chunk)
 #ifdef SNAPSHOT_MAP
 inline snapshot_map(me, chunk)
 {
-	d_step { use(0); snap[0].users++ }	/* dm_get_live_table() */
+	d_step { use(0); snap[0].users++; w[me].on_stack = true }	/* dm_get_live_table() */
 #ifndef SEMAPHORE
 	do
 	:: wait_for_in_progress(0, me, false);
