@@ -1,0 +1,1224 @@
+/*
+ * How drivers/md/dm-snap.c limits its copies in flight, for spin to explore.
+ *
+ * Read it beside the C code: names are those of the C code, and so is the
+ * order of steps. README says what is left out, and what was found.
+ *
+ * Which code: one of
+ *	SEMAPHORE	721b1d98fb51
+ *	UPSTREAM	b21555786f18
+ *	neither		ours; TRAP=1..6 builds one mistake into it
+ * What happens: WRITERS tasks, WRITES writes each, to the origin of SNAPSHOTS
+ * snapshots (the last writer's to snapshot 0 with SNAPSHOT_MAP), at a limit of
+ * LIMIT; beside them, if defined,
+ *	CTR	snapshot_ctr() for another origin, then snapshot_resume() of
+ *		snapshot 0
+ *	CREATE	snapshot_ctr() and snapshot_resume() of snapshot 1, which does
+ *		not exist before
+ *	DTR	snapshot_dtr() of the last snapshot
+ *	SET	a change of the limit to SET, or to SET2
+ *	SPURIOUS as many wake-ups from nowhere
+ * How closely: FINE makes every statement below in_progress_lock a step of its
+ * own; without, what is done below it is one step.
+ * What else is checked: BOUND, FOREVER: see there.
+ */
+#ifndef WRITERS
+#define WRITERS		3
+#endif
+#ifndef WRITES
+#define WRITES		1
+#endif
+#ifndef SNAPSHOTS
+#define SNAPSHOTS	2
+#endif
+#ifndef LIMIT
+#define LIMIT		1
+#endif
+#ifndef TRAP
+#define TRAP		0
+#endif
+#ifndef SPURIOUS
+#define SPURIOUS	0
+#endif
+#if !defined(SEMAPHORE) && !defined(UPSTREAM)
+#define OURS
+#endif
+#if defined(OURS) && TRAP >= 1 && TRAP <= 3
+#define AUTOREMOVE	/* sleeps on a wait queue, not for a completion */
+#endif
+
+#define NULL		SNAPSHOTS
+#define TASKS		(WRITERS + SNAPSHOTS)	/* kcopyd's workers, too */
+#define BIT(n)		(1 << (n))
+
+/* Variables of no meaning beyond a step are not part of the state. */
+#ifdef FINE
+#define step
+#define SCRATCH		byte x, n, s_, overtaken, woken;
+#else
+#define step		atomic
+#define SCRATCH
+hidden byte x, n, s_, overtaken, woken;
+#endif
+
+/* --- what the C code has in memory ---------------------------------------- */
+
+typedef dm_snapshot {
+	bool	freed;			/* kfree(s) */
+	bool	is_active;		/* C: active, complete; Promela has those words */
+	bool	in_progress_lock;
+	byte	in_progress;
+	byte	granted_writers;	/* a set of writers */
+	byte	pending_exceptions_count;
+	byte	pending;		/* sets of chunks: each has a pe, */
+	byte	completed;		/* or was copied */
+	byte	origin_bios;		/* the pe that a chunk's bio waits for */
+	byte	jobs;			/* handed to kcopyd */
+	byte	nr_jobs;		/* kcopyd's, until its callback is done */
+	byte	users;			/* of its table, in snapshot_map() */
+	byte	copies;			/* what in_progress should count */
+	byte	raced;			/* see BOUND */
+};
+dm_snapshot snap[SNAPSHOTS];
+
+/* s->throttled_writers, or the wait queue, or the semaphore's list */
+chan throttled_writers[SNAPSHOTS] = [TASKS] of { byte };
+
+typedef throttled_writer {		/* on the writer's stack */
+	bool	on_stack;
+	byte	snap;
+	byte	ticket;
+	bool	granted;		/* the completion: done, */
+	bool	granted_lock;		/* and its lock */
+	bool	linked;			/* AUTOREMOVE: !list_empty(&wait.entry) */
+	byte	waits_for;		/* since first queued, until let in */
+};
+throttled_writer w[WRITERS];
+byte throttle_tickets;
+
+short cow_threshold = LIMIT;
+
+byte nr_snapshots, first_snapshot;	/* o->snapshots, in order */
+
+/* --- what it stands on ---------------------------------------------------- */
+
+#define TASK_RUNNING		0
+#define TASK_UNINTERRUPTIBLE	1
+bit state[TASKS];
+byte spurious_wakeups;
+
+inline schedule(me)
+{
+	if
+	:: state[me] == TASK_RUNNING
+	:: d_step {
+		state[me] != TASK_RUNNING && spurious_wakeups ->
+		spurious_wakeups--;
+		state[me] = TASK_RUNNING
+	   }
+	fi
+}
+
+/* A rwsem: no reader passes a writer that waits. */
+byte origins_readers, origins_waiting;
+bool origins_writer;
+
+inline down_read(me)	/* &_origins_lock, and so below; o->snapshots can't change */
+{
+	d_step {
+		!origins_writer && !origins_waiting ->
+		origins_readers++;
+		if
+		:: me < WRITERS -> w[me].on_stack = true
+		:: else
+		fi;
+		nr = nr_snapshots;
+		first = first_snapshot
+	}
+}
+#define nth_snapshot(i)	(i == 0 -> first : 1 - first)
+inline up_read()
+{
+	origins_readers--
+}
+inline down_write()	/* in two steps: origins_waiting++ comes first */
+{
+	d_step {
+		!origins_writer && !origins_readers ->
+		origins_waiting--;
+		origins_writer = true
+	}
+}
+inline up_write()
+{
+	origins_writer = false
+}
+
+/* Whoever touches s: */
+#define use(s)	assert(!snap[s].freed)
+
+inline spin_lock(s)	/* &s->in_progress_lock */
+{
+	d_step { !snap[s].in_progress_lock -> use(s); snap[s].in_progress_lock = true }
+}
+inline spin_unlock(s)
+{
+	d_step { use(s); snap[s].in_progress_lock = false }
+}
+
+/* swake_up_locked() comes before the lock's release, which is the last touch. */
+inline complete(x)
+{
+	d_step {
+		assert(w[x].on_stack);
+		w[x].granted_lock = true;
+		w[x].granted = true;
+		state[x] = TASK_RUNNING
+	}
+	d_step { assert(w[x].on_stack); w[x].granted_lock = false }
+}
+
+#ifndef FINE
+inline wait_for_completion_io(me)
+{
+	d_step { w[me].granted -> w[me].granted = false }
+}
+#else
+inline wait_for_completion_io(me)
+{
+	do
+	:: atomic {
+		!w[me].granted_lock ->
+		if
+		:: w[me].granted -> w[me].granted = false; break
+		:: else -> state[me] = TASK_UNINTERRUPTIBLE
+		fi
+	   }
+	   schedule(me)
+	od
+}
+#endif
+
+/* --- the throttle --------------------------------------------------------- */
+
+#if defined(SEMAPHORE)
+
+/*
+ * down() and up() of s->cow_count, whose lock nothing else depends on. up()
+ * gives the count to who has waited longest.
+ */
+inline account_start_copy(s, me)
+{
+	atomic {
+		use(s);
+		if
+		:: snap[s].in_progress < LIMIT -> snap[s].in_progress++
+		:: else ->
+			throttled_writers[s]!me;
+			state[me] = TASK_UNINTERRUPTIBLE
+		fi
+	}
+	do
+	:: throttled_writers[s]??[eval(me)] ->
+		schedule(me);
+		state[me] = (throttled_writers[s]??[eval(me)] -> TASK_UNINTERRUPTIBLE : TASK_RUNNING)
+	:: else -> break
+	od;
+	atomic { use(s); snap[s].copies++ }
+}
+
+inline account_end_copy(s)
+{
+	d_step {
+		use(s);
+		snap[s].copies--;
+		if
+		:: nempty(throttled_writers[s]) -> throttled_writers[s]?x; state[x] = TASK_RUNNING
+		:: empty(throttled_writers[s]) -> snap[s].in_progress--
+		fi;
+		x = 0
+	}
+}
+
+#else
+
+#ifdef UPSTREAM
+#define too_many_copies(s)	(snap[s].in_progress > cow_threshold)
+#else
+#define too_many_copies(s)	(cow_threshold > 0 && snap[s].in_progress >= cow_threshold)
+#endif
+
+inline account_start_copy(s, me)
+{
+	step {
+		spin_lock(s);
+		d_step { snap[s].in_progress++; snap[s].copies++ }
+		spin_unlock(s)
+	}
+}
+
+#endif
+
+#ifdef UPSTREAM
+
+inline account_end_copy(s)
+{
+	step {
+		spin_lock(s);
+		d_step {
+			assert(snap[s].in_progress);	/* BUG_ON() */
+			snap[s].in_progress--;
+			snap[s].copies--
+		}
+		if
+		:: snap[s].in_progress <= cow_threshold ->
+			/* wake_up_locked(): all, and nobody is unlinked */
+			n = len(throttled_writers[s]);
+			do
+			:: n > 0 ->
+				d_step {
+					use(s);
+					throttled_writers[s]?x;
+					throttled_writers[s]!x;
+					assert(w[x].on_stack);
+					state[x] = TASK_RUNNING;
+					n--
+				}
+			:: else -> break
+			od
+		:: else
+		fi;
+		spin_unlock(s)
+	}
+}
+
+/* Whether there is room is left in "room". */
+inline wait_for_in_progress(s, me, unlock_origins)
+{
+	d_step { use(s); room = !too_many_copies(s) }
+	if
+	:: room
+	:: else ->
+		step {
+			spin_lock(s);
+			if
+			:: too_many_copies(s) ->
+				throttled_writers[s]!me;	/* __add_wait_queue() */
+				state[me] = TASK_UNINTERRUPTIBLE
+			:: else -> room = true
+			fi;
+			spin_unlock(s)
+		}
+		if
+		:: room
+		:: else ->
+			if
+			:: unlock_origins -> up_read()
+			:: else
+			fi;
+			schedule(me);		/* io_schedule() */
+			step {		/* remove_wait_queue() */
+				spin_lock(s);
+				throttled_writers[s]??eval(me);
+				spin_unlock(s)
+			}
+		fi
+	fi
+}
+
+#endif
+#ifdef OURS
+
+/*
+ * First come, first served: let_in() is told whom the throttle of s lets in.
+ * Nobody who has waited for s since before this one came may still be waiting.
+ */
+#define older(v, me)	(w[v].waits_for == s_ && v != me && \
+			 (!w[me].ticket || w[v].ticket < w[me].ticket))
+#if WRITERS == 2
+#define overtakes(me)	(older(0, me) || older(1, me))
+#else
+#define overtakes(me)	(older(0, me) || older(1, me) || older(2, me))
+#endif
+#define first_come_first_served	!overtaken
+
+inline let_in(s, me)
+{
+	s_ = s;
+	overtaken = overtakes(me);
+	w[me].waits_for = NULL;
+	assert(first_come_first_served)
+}
+
+inline grant_oldest(s)
+{
+	if
+	:: len(throttled_writers[s]) == 0 || too_many_copies(s)
+	:: else ->
+#ifdef AUTOREMOVE
+		/* autoremove_wake_function(): wakes, and unlinks whom it woke */
+		d_step {
+			use(s);
+			throttled_writers[s]?<x>;
+			woken = (state[x] == TASK_UNINTERRUPTIBLE);
+			state[x] = TASK_RUNNING
+		}
+		if
+		:: woken ->
+			d_step {
+				use(s);
+				snap[s].in_progress++;
+				throttled_writers[s]?x;
+				w[x].linked = false;
+				snap[s].granted_writers = snap[s].granted_writers | BIT(x);
+				let_in(s, x)
+			}
+		:: else
+		fi;
+		x = 0
+#elif TRAP == 6
+		/* woken, with nothing in hand */
+		d_step { use(s); throttled_writers[s]?x; w[x].snap = NULL }
+		complete(x);
+		x = 0
+#else
+#if TRAP != 7
+		snap[s].in_progress++;
+#endif
+		d_step {	/* list_move_tail() */
+			use(s);
+			throttled_writers[s]?x;
+			snap[s].granted_writers = snap[s].granted_writers | BIT(x);
+			let_in(s, x)
+		}
+		complete(x);
+		x = 0
+#endif
+	fi
+}
+
+inline __put_in_progress(s)
+{
+	d_step { assert(snap[s].in_progress); snap[s].in_progress-- }	/* WARN_ON_ONCE() */
+	grant_oldest(s)
+}
+
+inline account_end_copy(s)
+{
+	step {
+		spin_lock(s);
+		snap[s].copies--;
+		__put_in_progress(s);
+		spin_unlock(s)
+	}
+}
+
+inline put_grant_of(g, me, waits_elsewhere)
+{
+	step {
+		spin_lock(g);
+		d_step {	/* list_del() */
+			assert(snap[g].granted_writers & BIT(me));
+			snap[g].granted_writers = snap[g].granted_writers & ~BIT(me);
+			w[me].snap = NULL
+		}
+		if
+		:: waits_elsewhere && snap[g].in_progress > 1 ->
+			snap[g].in_progress--
+		:: else ->
+#if TRAP == 4
+			snap[g].in_progress--
+#elif TRAP == 7
+			grant_oldest(g)
+#else
+			__put_in_progress(g)
+#endif
+		fi;
+		spin_unlock(g)
+	}
+}
+
+inline put_grant(me, waits_elsewhere)
+{
+#if TRAP == 5
+	g = 0;
+	do
+	:: g < SNAPSHOTS && !snap[g].freed && (snap[g].granted_writers & BIT(me)) ->
+		put_grant_of(g, me, waits_elsewhere);
+		g++
+	:: g < SNAPSHOTS && (snap[g].freed || !(snap[g].granted_writers & BIT(me))) -> g++
+	:: g == SNAPSHOTS -> break
+	od;
+#else
+	g = w[me].snap;
+	if
+	:: g != NULL -> put_grant_of(g, me, waits_elsewhere)
+	:: else
+	fi;
+#endif
+	g = 0
+}
+
+inline release_writers(s)
+{
+	step {
+		spin_lock(s);
+		n = 0;
+		do
+		:: n < WRITERS ->
+			d_step {
+				if
+				:: snap[s].granted_writers & BIT(n) ->
+					assert(w[n].on_stack);
+					snap[s].granted_writers = snap[s].granted_writers & ~BIT(n);
+					w[n].snap = NULL;
+					snap[s].in_progress--
+				:: else
+				fi;
+				n++
+			}
+		:: else -> break
+		od;
+		n = 0;
+		do
+		:: len(throttled_writers[s]) > 0 ->
+			d_step {
+				throttled_writers[s]?x;
+				assert(w[x].on_stack);
+				w[x].snap = NULL;
+				w[x].waits_for = NULL
+			}
+#ifdef AUTOREMOVE
+			state[x] = TASK_RUNNING;
+			w[x].linked = false
+#else
+			complete(x)
+#endif
+		:: else -> break
+		od;
+		x = 0;
+		spin_unlock(s)
+	}
+}
+
+/* Leaves the answer in "room". */
+inline must_wait(s, me)
+{
+	d_step {
+		use(s);
+		if
+		:: too_many_copies(s) -> room = false
+#if TRAP != 6
+		:: !too_many_copies(s) && len(throttled_writers[s]) > 0 ->
+			throttled_writers[s]?<x>;
+			room = w[me].ticket && w[me].ticket < w[x].ticket
+#endif
+		:: else -> room = true
+		fi;
+		x = 0;
+		if
+		:: room -> let_in(s, me)
+		:: else
+		fi
+	}
+}
+
+/* The last part of wait_for_in_progress() below in_progress_lock. */
+inline enqueue(s, me)
+{
+	d_step {
+		use(s);
+		if
+		:: !w[me].ticket -> throttle_tickets++; w[me].ticket = throttle_tickets
+		:: else
+		fi;
+		w[me].snap = s;
+		w[me].waits_for = s;
+		w[me].granted = false;		/* init_completion() */
+#if TRAP == 6
+		throttled_writers[s]!me;
+#else
+		n = len(throttled_writers[s]);
+		do
+		:: n > 0 ->
+			throttled_writers[s]?x;
+			if
+			:: !queued && w[x].ticket > w[me].ticket ->
+				throttled_writers[s]!me;
+				queued = true
+			:: else
+			fi;
+			throttled_writers[s]!x;
+			n--
+		:: else -> break
+		od;
+		if
+		:: !queued -> throttled_writers[s]!me
+		:: else
+		fi;
+#endif
+#ifdef AUTOREMOVE
+		w[me].linked = true;
+#if TRAP != 1
+		state[me] = TASK_UNINTERRUPTIBLE;
+#endif
+#endif
+		queued = true;
+		x = 0
+	}
+	grant_oldest(s)
+}
+
+#if TRAP == 5
+#define has_grant(s, me)	((snap[s].granted_writers & BIT(me)) != 0)
+#define must_put(me)		false
+#else
+#define has_grant(s, me)	(w[me].snap == s)
+#define must_put(me)		(w[me].snap != NULL)
+#endif
+
+inline up_origins(unlock_origins)
+{
+#if TRAP == 1
+	state[me] = TASK_UNINTERRUPTIBLE;
+#endif
+	if
+	:: unlock_origins -> up_read()
+	:: else
+	fi
+}
+
+/* The middle of wait_for_in_progress(), below in_progress_lock. */
+inline look_and_queue(s, me, unlock_origins)
+{
+	spin_lock(s);
+	must_wait(s, me);
+	if
+	:: !room && !must_put(me) -> enqueue(s, me)
+	:: else
+	fi;
+	spin_unlock(s);
+	if
+	:: queued -> up_origins(unlock_origins)
+	:: else
+	fi
+}
+
+#if TRAP == 1
+inline wait_until_granted(s, me)
+{
+	schedule(me)
+}
+#elif TRAP == 2
+inline wait_until_granted(s, me)
+{
+	do
+	:: w[me].linked ->
+		schedule(me);
+		state[me] = TASK_UNINTERRUPTIBLE
+	:: else -> break
+	od;
+	state[me] = TASK_RUNNING
+}
+#elif TRAP == 3
+inline wait_until_granted(s, me)
+{
+	schedule(me);
+	if			/* finish_wait() */
+	:: w[me].linked ->
+		step {
+			spin_lock(s);
+			w[me].linked = false;
+			spin_unlock(s)
+		}
+	:: else
+	fi
+}
+#else
+inline wait_until_granted(s, me)
+{
+	wait_for_completion_io(me)
+}
+#endif
+
+/*
+ * True is left in "room". "looked" says that the first look, which takes no
+ * lock, found the queue empty; when it did not, whatever the second look finds
+ * is found again below the lock.
+ */
+inline wait_for_in_progress(s, me, unlock_origins)
+{
+	step {
+		room = has_grant(s, me);
+		if
+		:: room
+		:: else ->
+			/* likely(list_empty() ... */
+			d_step {
+				use(s);
+				looked = len(throttled_writers[s]) == 0 || TRAP == 6;
+				s_ = s;
+				overtaken = looked && overtakes(me)
+			}
+			if
+			:: !looked -> look_and_queue(s, me, unlock_origins)
+			:: else
+			fi
+		fi
+	}
+	if
+	:: looked ->
+		step {
+			looked = false;
+			/* ... && !too_many_copies()) */
+			d_step { use(s); room = !too_many_copies(s) }
+			if
+			:: room -> d_step {
+				assert(first_come_first_served);
+				w[me].waits_for = NULL
+			   }
+			:: else -> overtaken = false; look_and_queue(s, me, unlock_origins)
+			fi
+		}
+	:: else
+	fi;
+	if
+	:: !room && !queued ->
+		put_grant(me, true);
+		step {
+			spin_lock(s);
+			enqueue(s, me);
+			spin_unlock(s);
+			up_origins(unlock_origins)
+		}
+	:: else
+	fi;
+	if
+	:: queued ->
+		queued = false;
+		wait_until_granted(s, me)
+	:: else
+	fi
+}
+
+inline wake_next_writers()
+{
+	i = 0;
+	do
+	:: i < nr ->
+		step {
+			s = nth_snapshot(i);
+			d_step { use(s); room = len(throttled_writers[s]) == 0 }
+			if
+			:: room
+			:: else ->
+				spin_lock(s);
+				grant_oldest(s);
+				spin_unlock(s)
+			fi;
+			i++
+		}
+	:: else -> break
+	od
+}
+
+#endif
+
+/* --- who uses it ---------------------------------------------------------- */
+
+/*
+ * BOUND: the copies in flight stay below the limit, but for those of writers
+ * that looked before others, which looked as well, had started theirs.
+ */
+#define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1) + \
+			 (((x) >> 3) & 1) + (((x) >> 4) & 1) + (((x) >> 5) & 1))
+#ifdef BOUND
+hidden byte within_the_bound;
+#endif
+
+/*
+ * FOREVER: writers write again and again, each as soon as its last write is
+ * through, and a chunk that was not written before. Without an end, nothing but
+ * a cycle can be wrong: one in which the first writer gets nothing through.
+ */
+#ifdef FOREVER
+byte bios;		/* of chunks, until submitted to the origin */
+#endif
+
+inline start_copy(s, me, chunk)
+{
+#ifdef BOUND
+	/* who has no grant may find the limit reached */
+	d_step {
+		if
+		:: me < WRITERS && snap[s].in_progress >= LIMIT &&
+		   !(snap[s].granted_writers & BIT(me)) ->
+			snap[s].raced = snap[s].raced | chunk
+		:: else
+		fi
+	}
+#endif
+	account_start_copy(s, me);
+#ifdef BOUND
+	atomic {
+		within_the_bound = snap[s].copies <= LIMIT + POPCOUNT(snap[s].raced) &&
+				   POPCOUNT(snap[s].raced) < WRITERS;
+		assert(within_the_bound)
+	}
+#endif
+	/* dm_kcopyd_copy() */
+	d_step { use(s); snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk }
+}
+
+/*
+ * A chunk that nobody has looked up yet may have been copied long ago. Or
+ * another writer's pe is there, which makes no difference to the throttle.
+ */
+inline look_up_exception(s, chunk)
+{
+	use(s);
+	if
+	:: !snap[s].is_active || (snap[s].completed & chunk)
+	:: snap[s].is_active && (snap[s].pending & chunk) -> queue_bio(s, chunk)
+	:: else ->
+		if
+		:: snap[s].completed = snap[s].completed | chunk
+		:: snap[s].pending = snap[s].pending | chunk;
+		   snap[s].pending_exceptions_count++;
+		   if
+		   :: bio -> pe_to_start_last = s
+		   :: else -> pe_to_start_now = s
+		   fi;
+		   queue_bio(s, chunk)
+		fi
+	fi
+}
+
+inline queue_bio(s, chunk)
+{
+	if
+	:: bio -> snap[s].origin_bios = snap[s].origin_bios | chunk; bio = false
+	:: else
+	fi
+}
+
+inline __origin_write(me, chunk)
+{
+	i = 0;
+	bio = true;
+	pe_to_start_now = NULL;
+	pe_to_start_last = NULL;
+	do
+	:: step {
+		do
+		:: pe_to_start_now == NULL && i < nr ->
+			atomic {	/* below the exception table's lock */
+				s = nth_snapshot(i);
+				look_up_exception(s, chunk);
+				i++
+			}
+		:: else -> break
+		od;
+		if
+		:: pe_to_start_now != NULL ->
+			start_copy(pe_to_start_now, me, chunk);
+			pe_to_start_now = NULL
+		:: pe_to_start_now == NULL && pe_to_start_last != NULL ->
+			start_copy(pe_to_start_last, me, chunk);
+			pe_to_start_last = NULL;
+			break
+		:: else -> break
+		fi
+	   }
+	od
+#ifdef FOREVER
+	;
+	if
+	:: bio -> bios = bios & ~chunk	/* DM_MAPIO_REMAPPED */
+	:: else
+	fi
+#endif
+}
+
+/* Never waits but for the lock: kcopyd's callbacks use it, too. */
+inline do_origin(me, chunk)
+{
+	down_read(me);
+	__origin_write(me, chunk);
+	up_read()
+}
+
+#ifdef SEMAPHORE
+inline do_origin_throttled(me, chunk)
+{
+	down_read(me);
+	__origin_write(me, chunk)
+}
+#else
+inline do_origin_throttled(me, chunk)
+{
+	do
+	:: step {
+		down_read(me);
+		i = 0;
+		room = true
+	   }
+	   do
+	   :: room && i < nr ->
+		s = nth_snapshot(i);
+		i++;
+		wait_for_in_progress(s, me, true)
+	   :: else -> break
+	   od;
+	   s = 0;
+	   if
+	   :: room -> break
+	   :: else -> i = 0; nr = 0; first = 0		/* goto again */
+	   fi
+	od;
+	__origin_write(me, chunk)
+#ifdef OURS
+	;
+	put_grant(me, false);
+	if
+	:: w[me].ticket && TRAP != 4 -> wake_next_writers()
+	:: else
+	fi
+#endif
+}
+#endif
+
+#ifdef SNAPSHOT_MAP
+inline snapshot_map(me, chunk)
+{
+	d_step { use(0); snap[0].users++; w[me].on_stack = true }	/* dm_get_live_table() */
+#ifndef SEMAPHORE
+	do
+	:: wait_for_in_progress(0, me, false);
+	   if
+	   :: room -> break
+	   :: else
+	   fi
+	od;
+#endif
+	if
+	:: d_step { snap[0].pending = snap[0].pending | chunk; snap[0].pending_exceptions_count++ }
+	   start_copy(0, me, chunk)
+	:: skip			/* needs no copy */
+	fi;
+#ifdef OURS
+	put_grant(me, false);
+#endif
+	d_step { use(0); snap[0].users-- }
+}
+#endif
+
+/* Local variables that nobody reads any more would only make states differ. */
+inline forget()
+{
+	s = 0;
+	i = 0;
+	nr = 0;
+	first = 0;
+	bio = false;
+	pe_to_start_now = 0;
+	pe_to_start_last = 0
+}
+
+/* The stack frame of do_origin_throttled() or snapshot_map() is gone. */
+inline end_of_write(me)
+{
+	d_step {
+		n = 0;
+		do
+		:: n < WRITERS ->
+			if
+			:: w[me].ticket && w[n].ticket > w[me].ticket -> w[n].ticket--
+			:: else
+			fi;
+			n++
+		:: else -> break
+		od;
+		n = 0;
+		if
+		:: w[me].ticket -> throttle_tickets--
+		:: else
+		fi;
+		w[me].on_stack = false;
+		w[me].snap = NULL;
+		w[me].ticket = 0;
+		w[me].waits_for = NULL;
+		w[me].granted = false;
+#ifndef FOREVER
+		chunk = chunk << WRITERS;
+		write++;
+#endif
+		forget();
+		room = false
+	}
+}
+
+proctype writer(byte me)
+{
+	byte s, i, write, nr, first;
+	byte chunk = BIT(me);
+	byte pe_to_start_now, pe_to_start_last;
+	bool room, queued, bio, looked;
+	byte g;
+	SCRATCH
+
+	do
+#ifdef FOREVER
+	:: atomic {
+		!(bios & chunk) ->
+		bios = bios | chunk;
+		snap[0].completed = snap[0].completed & ~chunk;
+		snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk
+	   }
+	   if
+	   :: me == 0 ->
+progress:	skip
+	   :: else
+	   fi;
+#else
+	:: write < WRITES ->
+#endif
+#ifdef SNAPSHOT_MAP
+		if
+		:: me == WRITERS - 1 -> snapshot_map(me, chunk); down_read(me)
+		:: else -> do_origin_throttled(me, chunk)
+		fi;
+#else
+		do_origin_throttled(me, chunk);
+#endif
+		step {
+			up_read();
+			end_of_write(me)
+		}
+#ifndef FOREVER
+	:: else -> break
+#endif
+	od
+}
+
+/* The worker of s->kcopyd_client. */
+proctype kcopyd(byte snapshot)
+{
+	byte s, i, nr, first, chunk;
+	byte pe_to_start_now, pe_to_start_last;
+	bool bio, retry;
+	SCRATCH
+
+end:	do
+	:: atomic {	/* a copy has ended, any: copy_callback(), pending_complete() */
+		snap[snapshot].jobs;
+		use(snapshot);
+		chunk = 1;
+		do
+		:: snap[snapshot].jobs & chunk -> break
+		:: snap[snapshot].jobs & ~(chunk | (chunk - 1)) -> chunk = chunk << 1
+		od;
+		snap[snapshot].jobs = snap[snapshot].jobs & ~chunk;
+		assert(snap[snapshot].pending & chunk);
+		snap[snapshot].pending = snap[snapshot].pending & ~chunk;
+		snap[snapshot].completed = snap[snapshot].completed | chunk;
+		retry = (snap[snapshot].origin_bios & chunk) != 0;
+		snap[snapshot].origin_bios = snap[snapshot].origin_bios & ~chunk
+	   }
+	   if
+	   :: retry -> do_origin(WRITERS + snapshot, chunk)	/* retry_origin_bios() */
+	   :: else
+	   fi;
+	   step {
+		d_step {	/* free_pending_exception() */
+			use(snapshot);
+			snap[snapshot].pending_exceptions_count--
+#ifdef BOUND
+			;
+			snap[snapshot].raced = snap[snapshot].raced & ~chunk
+#endif
+		}
+		account_end_copy(snapshot)
+	   }
+	   d_step {		/* the end of kcopyd's run_complete_job() */
+		use(snapshot);
+		snap[snapshot].nr_jobs--;
+		forget();
+		chunk = 0;
+		retry = false
+	   }
+	od
+}
+
+inline __insert_snapshot(s)
+{
+	if
+	:: nr_snapshots == 0 -> first_snapshot = s
+	:: else
+	fi;
+	nr_snapshots++
+}
+
+inline list_del_snapshot(s)
+{
+	nr_snapshots--;
+	if
+	:: nr_snapshots == 0 -> first_snapshot = 0
+	:: nr_snapshots != 0 && first_snapshot == s -> first_snapshot = 1 - s
+	:: else
+	fi
+}
+
+#ifdef CREATE
+#define CTRS	1
+#else
+#define CTRS	0
+#endif
+
+proctype snapshot_ctr()
+{
+	/* register_snapshot() */
+	origins_waiting++;
+	step {
+		down_write();
+#ifdef CREATE
+		d_step { __insert_snapshot(CTRS) };
+#endif
+		up_write()
+	}
+#if SNAPSHOTS == 2
+	/* snapshot_resume(): reregister_snapshot() */
+	origins_waiting++;
+	step {
+		down_write();
+		d_step { list_del_snapshot(CTRS); __insert_snapshot(CTRS) }
+		up_write()
+	}
+	snap[CTRS].is_active = true
+#endif
+}
+
+proctype snapshot_dtr()
+{
+	byte s = SNAPSHOTS - 1;
+	SCRATCH
+
+	/* unregister_snapshot() */
+	origins_waiting++;
+	step {
+		down_write();
+#ifdef OURS
+		release_writers(s);
+#endif
+		d_step { list_del_snapshot(s) }
+		up_write()
+	}
+
+	/* the one waited for first, the other in dm_kcopyd_client_destroy() */
+	!snap[s].pending_exceptions_count && !snap[s].nr_jobs && !snap[s].users;
+	d_step {
+#ifndef SEMAPHORE
+		assert(!snap[s].in_progress);	/* WARN_ON() */
+#endif
+#ifdef OURS
+		assert(len(throttled_writers[s]) == 0 && !snap[s].granted_writers);
+#endif
+		snap[s].freed = true;
+		snap[s].completed = 0
+	}
+}
+
+#ifdef SET
+proctype param_set()
+{
+	if
+	:: cow_threshold = SET
+#ifdef SET2
+	:: cow_threshold = SET2
+#endif
+	fi
+}
+#endif
+
+/*
+ * Nothing can happen any more: whoever has not come to an end never will.
+ */
+#define asleep(me)	(w[me].on_stack)
+#define holds_other(me)	(asleep(me) && ((w[me].waits_for != 0 && (snap[0].granted_writers & BIT(me))) || \
+			 (w[me].waits_for != 1 && (snap[SNAPSHOTS - 1].granted_writers & BIT(me)))))
+#if WRITERS == 2
+#define some(what)	(what(0) || what(1))
+#else
+#define some(what)	(what(0) || what(1) || what(2))
+#endif
+hidden byte deadlock_behind_origins_lock, holds_and_waits, asleep_for_ever;
+
+proctype at_rest()
+{
+	atomic {
+		timeout;
+		deadlock_behind_origins_lock = origins_waiting;
+#if TRAP == 5
+		holds_and_waits = some(holds_other);
+#endif
+		asleep_for_ever = some(asleep)
+	}
+	assert(!deadlock_behind_origins_lock);
+	assert(!holds_and_waits);
+	assert(!asleep_for_ever)
+}
+
+init {
+	SCRATCH
+
+	atomic {
+		n = 0;
+		do
+		:: n < WRITERS -> w[n].snap = NULL; w[n].waits_for = NULL; n++
+		:: else -> break
+		od;
+		if
+		:: spurious_wakeups = SPURIOUS
+		:: SPURIOUS > 0 -> spurious_wakeups = 0
+		fi;
+#ifdef CREATE
+		__insert_snapshot(0);
+		snap[0].is_active = true;
+#else
+		if
+		:: n = 0;
+		   do
+		   :: n < SNAPSHOTS -> __insert_snapshot(n); snap[n].is_active = true; n++
+		   :: else -> break
+		   od
+#if SNAPSHOTS == 2 && defined(DTR) && defined(CTR)
+		:: __insert_snapshot(1); __insert_snapshot(0);
+		   snap[0].is_active = true; snap[1].is_active = true
+#endif
+		fi;
+#endif
+		n = 0;
+		do
+		:: n < WRITERS -> run writer(n); n++
+		:: else -> break
+		od;
+		n = 0;
+		do
+		:: n < SNAPSHOTS -> run kcopyd(n); n++
+		:: else -> break
+		od;
+		n = 0;
+#if defined(CTR) || defined(CREATE)
+		run snapshot_ctr();
+#endif
+#ifdef DTR
+		run snapshot_dtr();
+#endif
+#ifdef SET
+		run param_set();
+#endif
+#if !defined(FOREVER) && !defined(ENDS)
+		run at_rest();
+#endif
+	}
+}
