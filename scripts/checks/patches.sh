@@ -64,6 +64,19 @@ warnings() {
 	sed -En "/warning|error/{ s,^$TREE/,,; s/:[0-9]+:[0-9]+:/:/p }" "$out" | sort
 }
 
+# exported FILE: what dm-snap.c, which may be a module, wants from elsewhere in
+# the kernel is among FILE, the exported symbols, or in another file of the module.
+exported() {
+	nm -u "$OBJ/drivers/md/dm-snap.o" | awk '{ print $2 }' |
+		grep -Ev '^(param_ops_|__asan_|__stack_chk_|__x86_|__fentry__|dm_.*_snapshot_|dm_exception_store_)' |
+		sort -u | comm -23 - "$1"
+}
+
+exports() {
+	git -C "$TREE" grep -ohE 'EXPORT_(PER_CPU_)?SYMBOL[_A-Z]*\(\w+' -- '*.[chS]' |
+		sed 's/.*(//' | sort -u
+}
+
 BUILDS=
 # builds BASE: no warning that the file BASE, of the tree without our patches,
 # doesn't have (mainline has two of sparse's), and the kernel links.
@@ -74,6 +87,8 @@ builds() {
 	warnings >"$1.now" || { cat "$1.now"; return 1; }
 	echo "warnings that the patches add:"
 	! comm -13 "$1" "$1.now" | grep . || return 1
+	echo "wanted of the kernel, and not exported:"
+	! exported "$1.exports" | grep . || return 1
 	guest_kernel "$(git -C "$TREE" rev-parse --short HEAD)" && BUILDS+=" $id "
 }
 
@@ -108,6 +123,7 @@ patches_of_target() {
 	at "$TREE" base
 	t "$v: builds as Debian ships it" "builds-$v-base" guest_kernel upstream
 	warnings >"$LOGS/check-warnings-$v"
+	exports >"$LOGS/check-warnings-$v.exports"
 	grep -q 'sparse is not available' "$LOGS/check-warnings.log" &&
 		skip "$v: sparse: this kernel wants a newer one than Debian has; W=1 only"
 	at_every_step series.revert "$v"
