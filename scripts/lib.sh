@@ -129,6 +129,53 @@ subject_of() { # PATCHFILE
 	git mailinfo /dev/null /dev/null <"$1" | sed -n 's/^Subject: //p'
 }
 
+# usable_tree TREE: ends the script unless TREE is the top of a kernel's git tree
+# in which nothing is uncommitted, half-done or left over.
+SNAP=drivers/md/dm-snap.c
+usable_tree() {
+	local tree=$1 top gitdir d f
+	[ -d "$tree" ] || die "$tree: no such directory; name the top of a kernel's git tree"
+	command -v git >/dev/null || die "git is not installed; as root: apt-get install git"
+	top=$(git -C "$tree" rev-parse --show-toplevel 2>/dev/null) ||
+		die "$tree is not a git tree; git init, add and commit it first, or use quilt (see README)"
+	[ "$top" = "$(realpath "$tree")" ] ||
+		die "$tree is inside the git tree $top, not the top of one; give the kernel a git tree of its own"
+	if [ ! -f "$tree/Kbuild" ] || [ ! -f "$tree/MAINTAINERS" ] || [ ! -f "$tree/$SNAP" ]; then
+		die "$tree is not a Linux kernel: it has no Kbuild, MAINTAINERS or $SNAP"
+	fi
+	git -C "$tree" rev-parse --quiet --verify HEAD >/dev/null ||
+		die "$tree has no commit yet; commit the kernel first"
+	gitdir=$(git -C "$tree" rev-parse --absolute-git-dir)
+	for d in rebase-apply rebase-merge MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_START; do
+		[ -e "$gitdir/$d" ] &&
+			die "$tree is in the middle of a git am, rebase, merge, pick or bisect ($d); end that first"
+	done
+	for f in "$tree/$SNAP".rej "$tree/$SNAP".orig; do
+		[ -e "$f" ] &&
+			die "$f: left over from a patch that did not apply whole; sort that out and remove it"
+	done
+	[ -z "$(git -C "$tree" status --porcelain --untracked-files=no)" ] ||
+		die "$tree has uncommitted changes; commit or stash them"
+}
+
+# function_of FILE NAME: the text of that function.
+function_of() { sed -En "/^[a-z].*\b$2\([^;]*\$/,/^}/p" "$1"; }
+
+functions() { # FILE NAME...: those of the functions that FILE has
+	local f=$1 name
+	shift
+	for name; do
+		[ -n "$(function_of "$f" "$name")" ] && echo "$name"
+	done
+}
+
+without() { # FILE REGEX FUNCTIONS: says which of them lack it
+	local name
+	for name in $3; do
+		function_of "$1" "$name" | grep -Eq "$2" || printf ', not in %s()' "$name"
+	done
+}
+
 # state_of FILE: which throttle FILE, a dm-snap.c, has. One of
 #   none		neither semaphore nor counter
 #   semaphore		721b1d98fb51
@@ -136,7 +183,7 @@ subject_of() { # PATCHFILE
 #   ours		patches/0003, which needs all before it, is in
 #   partial REASON	some of its parts, but not all
 state_of() {
-	local f=$1 starts ends copies zeroes=0 helpers=0 want
+	local f=$1 start end starts ends copies callbacks
 
 	if grep -qw granted_writers "$f"; then
 		echo ours
@@ -155,18 +202,18 @@ state_of() {
 			{ echo "partial cow_count is never initialised"; return; }
 		# One down() for each way into kcopyd, and one up() for each
 		# of kcopyd's callbacks; or all of them behind the helpers.
-		copies=$(grep -Ec '^static void (start_copy|start_full_bio)\(' "$f")
-		grep -q '^static void zero_exception(' "$f" && zeroes=1
-		grep -q '^static void account_start_copy(' "$f" && helpers=1
-		starts=$(grep -Ec "$( ((helpers)) && echo '^	account_start_copy\(s\);' ||
-			echo 'down\(&s->cow_count\)')" "$f")
-		ends=$(grep -Ec "$( ((helpers)) && echo '^	account_end_copy\(s\);' ||
-			echo 'up\(&s->cow_count\)')" "$f")
-		want=$((copies + zeroes))
-		if ((starts != want)); then
-			echo "partial $starts of $want copies are counted at their start"
-		elif ((ends != 1 + zeroes)); then
-			echo "partial $ends of $((1 + zeroes)) callbacks count the end of a copy"
+		start='down\(&s->cow_count\)' end='up\(&s->cow_count\)'
+		grep -q '^static void account_start_copy(' "$f" &&
+			start='^	account_start_copy\(s\);' end='^	account_end_copy\(s\);'
+		starts=$(grep -Ec "$start" "$f") ends=$(grep -Ec "$end" "$f")
+		copies=$(functions "$f" start_copy start_full_bio zero_exception)
+		callbacks=$(functions "$f" copy_callback zero_callback)
+		if ((starts != $(wc -w <<<"$copies"))); then
+			echo "partial $starts of $(wc -w <<<"$copies") copies are counted at their start$(
+				without "$f" "$start" "$copies")"
+		elif ((ends != $(wc -w <<<"$callbacks"))); then
+			echo "partial $ends of $(wc -w <<<"$callbacks") callbacks count the end of a copy$(
+				without "$f" "$end" "$callbacks")"
 		else
 			echo semaphore
 		fi
@@ -177,21 +224,54 @@ state_of() {
 	fi
 }
 
-# apply_list TREE LIST: git am of every patch of LIST, naming each. The tree
-# is back where it was if one fails; its name and git's words are printed.
+why_not() { # STATE: why no list is for a tree in this state, and what to do
+	case $1 in
+	ours) echo "has this fix already; nothing to do" ;;
+	none) echo "does not limit its copies at all (no cow_count, no in_progress); nothing to fix, leave it" ;;
+	partial*) echo "is half-patched: ${1#partial }; take that patch back or complete it first" ;;
+	esac
+}
+
+# apply_list TREE LIST: git am of every patch of LIST that is for TREE.
 apply_list() {
-	local tree=$1 list=$2 p out old
+	local files
+	mapfile -t files < <(patches_for "$1" "$2" | sed "s,^,$TOP/patches/,")
+	am_patches "$1" "${files[@]}"
+}
+
+# am_patches TREE FILE...: git am of them, naming each. The tree is back where it
+# was if one fails; its name and git's words are printed.
+am_patches() {
+	local tree=$1 f out old
+	shift
 	old=$(git -C "$tree" rev-parse HEAD) || return
-	while read -r p; do
-		if ! out=$(git -C "$tree" am --quiet "$TOP/patches/$p" 2>&1); then
-			printf '  %s: does not apply:\n' "$p"
+	for f; do
+		if ! out=$(git -C "$tree" am --quiet "$f" 2>&1); then
+			printf '  %s: does not apply:\n' "${f#"$TOP"/patches/}"
 			printf '%s\n' "$out" | grep -v '^hint:' | sed 's/^/  | /'
-			git -C "$tree" am --abort >/dev/null 2>&1
-			git -C "$tree" reset --quiet --keep "$old"
+			am_back "$tree" "$old"
 			return 1
 		fi
-		printf '  %s\n' "$(subject_of "$TOP/patches/$p")"
-	done < <(patches_for "$tree" "$list")
+		printf '  %s\n' "$(subject_of "$f")"
+	done
+}
+am_back() { # TREE REV
+	git -C "$1" am --abort >/dev/null 2>&1
+	git -C "$1" reset --quiet --keep "$2"
+}
+
+# am_for_good TREE FILE...: the same in a user's tree, and a signal takes them
+# back as well. Ends the script if it fails.
+am_for_good() {
+	local tree=$1 old
+	git -C "$tree" var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
+		die "git knows no committer; set user.name and user.email (git config)"
+	old=$(git -C "$tree" rev-parse HEAD)
+	# shellcheck disable=SC2064 # TREE may mean another one by then
+	trap "am_back ${tree@Q} $old; exit 130" INT
+	# shellcheck disable=SC2064
+	trap "am_back ${tree@Q} $old; exit 143" TERM HUP
+	am_patches "$@" || die "$tree is as it was; see git's words above"
 }
 
 # --- trees -----------------------------------------------------------------
@@ -345,6 +425,21 @@ guest_config() {
 		return 1
 	done < <(fragment)
 	fragment >"$OBJ/.config-from"
+}
+
+# compile_snap [CONFIG [MAKE-VARIABLE...]]: drivers/md/dm-snap.o of TREE, in OBJ,
+# with that configuration if it exists, else a minimal one.
+compile_snap() {
+	local o config=${1:-} make=(make -C "$TREE" O="$OBJ" ${CC:+CC="$CC"} -j"$JOBS" "${@:2}")
+	if [ ! -e "$OBJ/.config" ]; then
+		mkdir -p "$OBJ" && "${make[@]}" tinyconfig || return
+		[ -e "$config" ] && cp "$config" "$OBJ/.config"
+		for o in BLOCK MD BLK_DEV_DM DM_SNAPSHOT; do
+			echo "CONFIG_$o=y"
+		done >>"$OBJ/.config"
+		"${make[@]}" olddefconfig || return
+	fi
+	"${make[@]}" drivers/md/dm-snap.o
 }
 
 # guest_kernel NAME: builds what TREE has checked out, as build/guest-V/NAME.

@@ -131,7 +131,7 @@ maintainers() (
 
 send_tests() {
 	local s=$BUILD/small
-	local -x TOOL=send
+	local -x TOOL=$TOP/scripts/send
 	commits_as_check
 	rm -rf "$s"
 	at "$TREE" base
