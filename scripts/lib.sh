@@ -303,15 +303,24 @@ at() {
 
 VM=$TOP/scripts/vm
 
-# guest_config: configures OBJ for TREE from tinyconfig and scripts/vm/config,
-# and fails if the kernel's Kconfig drops one of the options.
+# What guests' kernels are configured from; of two lines on an option, the last
+# one counts.
+CONFIG_FROM=("$VM/config")
+fragment() {
+	awk '{ s = $1 == "#" ? $2 : $1; sub(/=.*/, "", s) }
+	     s ~ /^CONFIG_/ { if (!(s in line)) order[++n] = s; line[s] = $0 }
+	     END { for (i = 1; i <= n; i++) print line[order[i]] }' "${CONFIG_FROM[@]}"
+}
+
+# guest_config: configures OBJ for TREE from tinyconfig and CONFIG_FROM, and
+# fails if the kernel's Kconfig drops one of the options.
 guest_config() {
 	local line symbol
-	if ! cmp -s "$VM/config" "$OBJ/.config-from"; then
+	if ! cmp -s <(fragment) "$OBJ/.config-from"; then
 		make -C "$TREE" O="$OBJ" -s tinyconfig || return
 	fi
 	# Also if nothing changed there: patches bring options of their own.
-	cat "$VM/config" >>"$OBJ/.config" &&
+	fragment >>"$OBJ/.config" &&
 		make -C "$TREE" O="$OBJ" -s olddefconfig || return
 	while read -r line; do
 		symbol=${line#\# }
@@ -323,10 +332,10 @@ guest_config() {
 		# An option that this version doesn't have is not asked for.
 		git -C "$TREE" grep -Eqw "^(menu)?config ${symbol#CONFIG_}" -- '*Kconfig*' ||
 			continue
-		echo "Kconfig does not do as scripts/vm/config says: $line"
+		echo "Kconfig does not do as ${CONFIG_FROM[*]##*/} in scripts/vm say: $line"
 		return 1
-	done < <(grep -E '^(# )?CONFIG_' "$VM/config")
-	cp "$VM/config" "$OBJ/.config-from"
+	done < <(fragment)
+	fragment >"$OBJ/.config-from"
 }
 
 # guest_kernel NAME: builds what TREE has checked out, as build/guest-V/NAME.
@@ -337,7 +346,7 @@ guest_kernel() {
 	KERNEL=$OBJ/$name
 	log=$LOGS/build-${OBJ##*/}-$name.log
 	mkdir -p "$OBJ"
-	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')-$(sha256sum <"$VM/config")
+	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')-$(fragment | sha256sum)
 	[ "$(cat "$KERNEL.id" 2>/dev/null)" = "$id" ] && return
 	same=$(grep -lxF "$id" "$OBJ"/*.id 2>/dev/null | head -n 1)
 	if [ -n "$same" ]; then
@@ -352,8 +361,9 @@ guest_kernel() {
 	cp "$OBJ/arch/x86/boot/bzImage" "$KERNEL" && echo "$id" >"$KERNEL.id"
 }
 
-# initramfs: build/initramfs, from Debian's busybox-static and dmsetup and from
-# scripts/vm. Made again whenever it is asked for; that takes a second.
+# initramfs [FILE...]: build/initramfs, from Debian's busybox-static and dmsetup
+# and from scripts/vm, with more scenarios, if any. Made again whenever it is
+# asked for; that takes a second.
 initramfs() {
 	local root=$BUILD/initramfs.d lib
 	INITRAMFS=$BUILD/initramfs
@@ -364,7 +374,11 @@ initramfs() {
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
 		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
+		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
+		ln -s load "$root/bin/cached" &&
+		ln -s load "$root/bin/timed" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
+	(($# == 0)) || cp "$@" "$root/scenarios/" || return
 	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do
 		mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
 	done
@@ -372,19 +386,25 @@ initramfs() {
 }
 
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
-# SECONDS. Nothing of the host is reachable from the guest.
+# SECONDS. Nothing of the host is reachable from the guest. ACCEL is kvm, tcg,
+# or icount: one CPU, whose clock advances by 1 ns with each instruction.
+# GUEST_ARGS is for the kernel's command line.
+GUEST_ARGS=
 qemu() {
-	local cpu=max kunit=0
-	[ "$1" = kvm ] && cpu=host
+	local machine kunit=0
+	case $1 in
+	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
+	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
+	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -cpu "max,la57=off" -smp 1) ;;
+	esac
 	[ "$4" = kunit ] && kunit=1
 	# Without la57=off, an interrupt in identify_cpu(), which has the
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
-		-M q35 -accel "$1$([ "$1" = tcg ] && echo ,thread=multi)" \
-		-cpu $cpu,la57=off -smp 4 -m 2G -nodefaults -no-reboot -display none \
+		-M q35 "${machine[@]}" -m 2G -nodefaults -no-reboot -display none \
 		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 panic=-1 kunit.enable=$kunit scenario=$4"
+		-append "console=ttyS0 panic=-1 kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
 # accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.
@@ -404,16 +424,17 @@ accel() {
 	sed "s/^$host //" "$seen"
 }
 
-# scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario. Sets RESULT to
-# what the guest said ("ok", "not ok - WHY") or what became of it ("died",
+# scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario, under ACCEL if that
+# is set. Sets RESULT to what the guest said ("ok", "not ok - WHY") or what became of it ("died",
 # "timed out"), SPLATS to the kinds of splat on its console, and TOOK to the
 # seconds it took.
+ACCEL=
 SCENARIO_LIMIT=300 # a scenario takes half a minute on TCG
 scenario() {
 	local kernel=$1 name=$2 console=$3 start=$SECONDS rc how
 	mkdir -p "$(dirname "$console")"
 	: >"$console"
-	how=$(accel "$kernel")
+	how=${ACCEL:-$(accel "$kernel")}
 	run "boot ${kernel#"$BUILD"/} for $name ($how)" "$console.qemu" \
 		qemu "$how" "$SCENARIO_LIMIT" "$kernel" "$name" "$console"
 	rc=$?
