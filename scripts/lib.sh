@@ -494,7 +494,8 @@ initramfs() {
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest. ACCEL is kvm, tcg,
 # or icount: one CPU, whose clock advances by 1 ns with each instruction.
-# GUEST_ARGS is for the kernel's command line.
+# GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
+# that its timer does not tick, and panics; no_timer_check is against that.
 GUEST_ARGS=
 qemu() {
 	local machine kunit=0
@@ -510,7 +511,7 @@ qemu() {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 "${machine[@]}" -m 2G -nodefaults -no-reboot -display none \
 		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 panic=-1 kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
+		-append "console=ttyS0 panic=-1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
 # accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.

@@ -140,13 +140,50 @@ splat_tests() {
 	done
 }
 
+# The figures in Documentation are what came out of the run beside them.
+bench_tests() {
+	local d=$BUILD/bench-report
+	rm -rf "$d" && mkdir -p "$d" &&
+		cp "$TOP"/Documentation/performance/{about,results.csv} "$d/" &&
+		"$TOP/scripts/bench" --report "$d" >"$LOGS/check-bench.log" 2>&1 ||
+		{ not_ok "bench: no report: $LOGS/check-bench.log"; return; }
+	t "bench: the table in Documentation is that of its CSV" bench-table \
+		diff -u "$TOP/Documentation/performance/table.txt" "$d/table.txt"
+	t "bench: a figure that misses its goal is told so" bench-missed \
+		bench_tells "$d" semaphore ours
+	t "bench: refuses what it doesn't know" bench-refuses bench_refuses
+}
+
+# bench_tells DIR A B: with these two kernels' figures exchanged, at least one
+# goal that was reached isn't.
+bench_tells() {
+	local before after
+	before=$(grep -c 'NOT REACHED' "$1/table.txt")
+	sed -i "s/^$2,/was-$2,/; s/^$3,/$2,/; s/^was-$2,/$3,/" "$1/results.csv"
+	"$TOP/scripts/bench" --report "$1" >/dev/null || return
+	after=$(grep -c 'NOT REACHED' "$1/table.txt")
+	echo "goals not reached: $before before, $after after"
+	[ "$after" -gt "$before" ]
+}
+
+bench_refuses() {
+	local out bad
+	for bad in "--rounds many" "--linux new" "--kernels mine" "--report $BUILD/nowhere"; do
+		# shellcheck disable=SC2086 # words, by intent
+		out=$("$TOP/scripts/bench" $bad 2>&1) && return 1
+		echo "$out"
+		[ "$(grep -c '^bench: ' <<<"$out")" = 1 ] || return
+	done
+}
+
 group_scripts() {
-	need git shellcheck make xz-utils
+	need git shellcheck make xz-utils gnuplot-nox
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
 		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "shellcheck of the guest's scripts" shellcheck-guest \
 		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench} "$VM"/scenarios/*
 	splat_tests
+	bench_tests
 	apply_tests
 }
