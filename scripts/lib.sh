@@ -475,7 +475,7 @@ initramfs() {
 	INITRAMFS=$BUILD/initramfs
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
-	cp /bin/busybox /sbin/dmsetup "$root/bin/" &&
+	cp /bin/busybox /sbin/dmsetup /bin/dd "$root/bin/" &&
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
@@ -485,7 +485,9 @@ initramfs() {
 		ln -s load "$root/bin/timed" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
-	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do
+	awk '/^::$/ { on = 1; next } /^[^ ]/ { on = 0 } on' "$TOP/Documentation/backporting.rst" |
+		sed 's/^  //' >"$root/scenarios/verify.sh"
+	ldd /sbin/dmsetup /bin/dd | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | while read -r lib; do
 		mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
 	done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
@@ -562,6 +564,7 @@ scenario() {
 #		scenario provokes it
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
+#   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
 verdict() {
 	local hung
@@ -569,6 +572,8 @@ verdict() {
 		echo passes
 	elif [[ $RESULT == "not ok - "*" context switches for each write" && -z $SPLATS ]]; then
 		echo herds
+	elif [[ $RESULT == "not ok - BAD: writers sleep with the lock held"* && -z $SPLATS ]]; then
+		echo tells
 	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
 		echo overruns
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then

@@ -43,6 +43,7 @@ vm_of_target() {
 	expect overruns limit
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
+	expect tells verify
 	guest_kernel_with series || return
 	vm_scenarios_of_ours
 	at "$TREE" base
