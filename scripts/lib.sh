@@ -483,6 +483,10 @@ initramfs() {
 		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
 		ln -s load "$root/bin/cached" &&
 		ln -s load "$root/bin/timed" &&
+		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/soak" "$VM/soak.c" &&
+		ln -s soak "$root/bin/stamp" &&
+		ln -s soak "$root/bin/compare" &&
+		ln -s soak "$root/bin/hog" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
 	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do
