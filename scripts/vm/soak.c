@@ -18,7 +18,7 @@
  * compare DEVICE COUNT STAMP [NEWER]: the first COUNT blocks of DEVICE are what
  * "stamp" wrote with STAMP (0: zeroes), or with NEWER. Prints how many are NEWER.
  *
- * hog: takes memory until it is killed for it.
+ * hog: takes memory until it is killed for it, before anyone else is.
  *
  * The name it is called by decides. Exit status: 0; 1 if contents differ, or
  * a system call failed; 2 if called wrongly.
@@ -405,6 +405,7 @@ static _Noreturn void writer(struct device *d, int nth, int of, struct rng r)
 		hot = below(&r, 2);
 		b = below(&r, (hot ? BLOCKS / 8 : BLOCKS) / of) * of + nth;
 		write_one(d, fd, b, one_block, below(&r, 4) == 0 && d->may_discard);
+		ms(below(&r, 16));
 	}
 	_exit(0);
 }
@@ -987,8 +988,10 @@ static int compare_blocks(const char *device, int blocks, uint64_t stamp, uint64
 static _Noreturn void hog(void)
 {
 	size_t piece = 1 << 20;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
 	char *p;
 
+	must(fd >= 0 && write(fd, "1000", 4) == 4, "oom_score_adj");
 	for (;;) {
 		p = mmap(NULL, piece, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
