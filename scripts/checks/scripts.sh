@@ -179,10 +179,10 @@ bench_refuses() {
 group_scripts() {
 	need git shellcheck make xz-utils gnuplot-nox
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
-		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send} \
+		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send,soak} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "shellcheck of the guest's scripts" shellcheck-guest \
-		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench} "$VM"/scenarios/*
+		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm} "$VM"/scenarios/*
 	splat_tests
 	bench_tests
 	apply_tests
