@@ -468,14 +468,15 @@ guest_kernel() {
 }
 
 # initramfs [FILE...]: build/initramfs, from Debian's busybox-static and dmsetup
-# and from scripts/vm, with more scenarios, if any. Made again whenever it is
-# asked for; that takes a second.
+# and from scripts/vm, with more scenarios, if any, and more of Debian's
+# PROGRAMS. Made again whenever it is asked for; that takes a second.
+PROGRAMS=()
 initramfs() {
 	local root=$BUILD/initramfs.d lib
 	INITRAMFS=$BUILD/initramfs
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
-	cp /bin/busybox /sbin/dmsetup "$root/bin/" &&
+	cp /bin/busybox /sbin/dmsetup "${PROGRAMS[@]}" "$root/bin/" &&
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
@@ -489,7 +490,7 @@ initramfs() {
 		ln -s soak "$root/bin/hog" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
-	ldd /sbin/dmsetup | grep -o '/[^ ]*' | while read -r lib; do
+	ldd /sbin/dmsetup "${PROGRAMS[@]}" | grep -v ":$" | grep -o "/[^ ]*" | sort -u | while read -r lib; do
 		mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
 	done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
@@ -560,7 +561,7 @@ scenario() {
 # verdict SCENARIO CONSOLE: one word on a scenario that has just run, from
 # RESULT and SPLATS.
 #   passes	it said so, and the console is clean
-#   hangs	the deadlock: the hung tasks are a writer in down() below a map
+#   hangs	the deadlock: among the hung tasks are a writer in down() below a map
 #		function and kcopyd's worker in down_read() below its callback
 #   frees	KASAN saw the use of a snapshot that was freed, where the
 #		scenario provokes it
@@ -577,7 +578,7 @@ verdict() {
 		echo overruns
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
-		if grep -q '^writers: down .*_map' <<<"$hung" &&
+		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&
 		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
 			echo hangs
 		else

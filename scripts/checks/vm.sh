@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Group "vm" of scripts/check: scenarios in guests.
 
 # expect VERDICT SCENARIO: boots KERNEL for SCENARIO.
@@ -41,10 +41,13 @@ vm_of_target() {
 	expect passes deadlock
 	expect herds herd
 	expect overruns limit
+	expect_lvm passes
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
+	expect_lvm hangs
 	guest_kernel_with series || return
 	vm_scenarios_of_ours
+	expect_lvm passes
 	at "$TREE" base
 	guest_kernel_with series.upstream || return
 	if cmp -s "$KERNEL.id" "$OBJ/series.id"; then
@@ -52,6 +55,16 @@ vm_of_target() {
 	else
 		vm_scenarios_of_ours
 	fi
+}
+
+# The reproducer of the report, on one target: fio is 80 MB with its libraries,
+# and slow to start.
+expect_lvm() { # VERDICT
+	[ "${OBJ##*/}" = guest-6.12 ] || return
+	PROGRAMS=(/sbin/lvm /usr/bin/fio)
+	initramfs "$VM/lvm" && expect "$1" lvm || not_ok "no initramfs with lvm and fio"
+	PROGRAMS=()
+	initramfs
 }
 
 vm_scenarios_of_ours() {
@@ -62,7 +75,7 @@ vm_scenarios_of_ours() {
 }
 
 group_vm() {
-	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio
 	initramfs || { not_ok "no initramfs"; return; }
 	each_target vm vm_of_target
 }
