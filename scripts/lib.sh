@@ -51,6 +51,15 @@ lock_build() {
 	export BUILD_LOCKED=1
 }
 
+# room GIB: so much space is there for build/.
+room() {
+	local free
+	mkdir -p "$BUILD"
+	free=$(df --output=avail -B1M "$BUILD" | tail -n 1 | tr -cd 0-9)
+	((${free:-0} >= $1 * 1024)) ||
+		die "$BUILD has ${free:-0} MiB free and needs $1 GiB; make room, or move it and leave a link"
+}
+
 # need PACKAGE...: Debian packages that must be there. Installs the missing
 # ones as root; says how to, and ends, as anyone else.
 need() {
@@ -331,6 +340,7 @@ tree() {
 		version=$(dpkg-query -Wf '${Version}' "linux-source-$v")
 	fi
 	if [ "$(cat "$TREE/.git/debian-version" 2>/dev/null)" != "$version" ]; then
+		room 4
 		if [ ! -e "$tarball" ]; then
 			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
 				fetch_newest "$v" || return
@@ -458,6 +468,7 @@ guest_kernel() {
 			cp "$same" "$KERNEL.id"
 		return
 	fi
+	room 1
 	mkdir -p "$LOGS"
 	guest_config >"$log" 2>&1 ||
 		{ grep -v override: "$log" | tail -n 5; return 1; }

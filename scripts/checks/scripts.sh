@@ -176,6 +176,42 @@ bench_refuses() {
 	done
 }
 
+# complains WORDS COMMAND...: it says what is wrong, in one line, and fails.
+complains() {
+	local words=$1 out
+	shift
+	out=$("$@" 2>&1) && { echo "it was accepted: $out"; return 1; }
+	printf '%s\n' "$out"
+	grep -qF -- "$words" <<<"$out" || { echo "without the words: $words"; return 1; }
+	[ "$(wc -l <<<"$out")" = 1 ] || { echo "not one line"; return 1; }
+}
+
+# in_lib COMMAND...: in a shell of its own, with lib.sh.
+in_lib() { bash -c '. "$1/scripts/lib.sh"; shift; eval "$*"' bash "$TOP" "$@"; }
+
+argument_tests() {
+	local words command n=0
+	while IFS='|' read -r words command; do
+		n=$((n + 1))
+		# shellcheck disable=SC2086 # words, by intent
+		t "refuses: scripts/$command" "arguments-$n" complains "$words" "$TOP/scripts/"$command
+	done <<-END
+		no group|check nothing
+		takes 6.1 or 6.12|demo --linux 5.4
+		is not a git tree|demo --tree /
+		MINUTES is a number|soak 0
+		--seed takes a number|soak --seed mine
+		--linux takes a version|soak --linux latest
+		--corrupt takes|soak --corrupt all
+	END
+	t "says what package is missing" arguments-need complains "apt-get install no-such-package" \
+		in_lib 'id() { echo 1000; }; need git no-such-package'
+	t "says that there is no room" arguments-room complains "MiB free and needs 1 GiB" \
+		in_lib 'BUILD=/sys/kernel; room 1'
+	t "says that another one is at work" arguments-lock complains "is at work" \
+		in_lib 'BUILD=$BUILD/locked; mkdir -p $BUILD; exec 8>$BUILD/lock; flock 8; unset BUILD_LOCKED; lock_build'
+}
+
 group_scripts() {
 	need git shellcheck make xz-utils gnuplot-nox
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
@@ -185,5 +221,6 @@ group_scripts() {
 		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm} "$VM"/scenarios/*
 	splat_tests
 	bench_tests
+	argument_tests
 	apply_tests
 }

@@ -74,8 +74,36 @@ vm_scenarios_of_ours() {
 	done
 }
 
+# interrupted: Ctrl-C while a guest runs. No guest is left, and the next one runs.
+interrupted() {
+	local console=$LOGS/vm-interrupted.console pid status
+	mkdir -p "$LOGS"
+	: >"$console"
+	# A background job of a script ignores SIGINT, if nobody changes that.
+	env --default-signal=INT bash -c '. "$1/scripts/lib.sh"; INITRAMFS=$2
+		scenario "$3" soak "$4"' bash "$TOP" "$INITRAMFS" "$KERNEL" "$console" 9>&- &
+	pid=$!
+	until [ -s "$console" ]; do
+		kill -0 $pid || { echo "there is no guest"; return 1; }
+		sleep 1
+	done
+	guest_of "$console" || { echo "cannot see the guest"; return 1; }
+	kill -INT $pid
+	wait $pid
+	status=$?
+	[ $status = 130 ] || { echo "status $status"; return 1; }
+	sleep 5
+	guest_of "$console" && { echo "the guest is still there"; return 1; }
+	scenario "$KERNEL" boot "$console"
+	echo "the next one: $RESULT"
+	[ "$RESULT" = ok ]
+}
+guest_of() { pgrep -f "qemu.*file:$1"; }
+
 group_vm() {
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio
 	initramfs || { not_ok "no initramfs"; return; }
 	each_target vm vm_of_target
+	[ -z "${KERNEL:-}" ] ||
+		t "a guest is interrupted: none is left, the next one runs" vm-interrupted interrupted
 }
