@@ -48,6 +48,7 @@ vm_of_target() {
 	guest_kernel_with series || return
 	vm_scenarios_of_ours
 	expect_lvm passes
+	expect_reboot
 	at "$TREE" base
 	guest_kernel_with series.upstream || return
 	if cmp -s "$KERNEL.id" "$OBJ/series.id"; then
@@ -72,6 +73,18 @@ vm_scenarios_of_ours() {
 	for s in "$VM"/scenarios/*; do
 		[ "${s##*/}" = boot ] || expect passes "${s##*/}"
 	done
+}
+
+# A machine is reset, and boots again with the disk that it had.
+expect_reboot() {
+	DISK=$BUILD/disk
+	initramfs "$VM/reboot" && rm -f "$DISK" && truncate -s 64M "$DISK" ||
+		not_ok "no initramfs, or no disk"
+	expect passes reboot
+	GUEST_ARGS=reboot=after
+	expect passes reboot
+	GUEST_ARGS='' DISK=
+	initramfs
 }
 
 # interrupted: Ctrl-C while a guest runs. No guest is left, and the next one runs.
