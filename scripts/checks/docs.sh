@@ -46,6 +46,9 @@ try() {
 	"scripts/send" | "scripts/send "*) # for real in group mail
 		gives 1 "--series takes" "$TOP/scripts/send" "${args[@]}" --series none
 		;;
+	"scripts/soak" | "scripts/soak "*) # for real in group soak
+		gives 1 "MINUTES is a number" "$TOP/scripts/soak" "${args[@]}" none
+		;;
 	"scripts/check" | "scripts/check "* | "TARGETS=6.12 scripts/check "*)
 		[[ $line == TARGETS=* ]] && args=("${args[@]:1}")
 		gives 1 "no group 'none'" "$TOP/scripts/check" "${args[@]}" none
