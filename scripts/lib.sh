@@ -512,11 +512,13 @@ initramfs() {
 # or icount: one CPU, whose clock advances by 1 ns with each instruction.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
-# DISK, if set, is a file that is the guest's /dev/vda.
+# DISK, if set, is a file that is the guest's /dev/vda. A scenario may say how
+# much memory it gets.
 GUEST_ARGS=
 DISK=
 qemu() {
-	local machine kunit=0 disk=()
+	local machine kunit=0 disk=() memory
+	memory=$(sed -n 's/^# memory: //p' "$VM/scenarios/$4" 2>/dev/null)
 	[ -z "$DISK" ] || disk=(-drive "file=$DISK,format=raw,if=virtio")
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
@@ -528,7 +530,7 @@ qemu() {
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
-		-M q35 "${machine[@]}" -m 2G -nodefaults -no-reboot -display none \
+		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
 		"${disk[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }

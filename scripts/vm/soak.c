@@ -18,8 +18,7 @@
  * compare DEVICE COUNT STAMP [NEWER]: the first COUNT blocks of DEVICE are what
  * "stamp" wrote with STAMP (0: zeroes), or with NEWER. Prints how many are NEWER.
  *
- * hog [MIB]: takes so much memory and keeps it; or takes memory until it is killed
- * for it, before anyone else is.
+ * hog: takes memory until it is killed for it, before anyone else is.
  *
  * The name it is called by decides. Exit status: 0; 1 if contents differ, or
  * a system call failed; 2 if called wrongly.
@@ -47,7 +46,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <pthread.h>
@@ -987,24 +985,15 @@ static int compare_blocks(const char *device, int blocks, uint64_t stamp, uint64
 	return 0;
 }
 
-static _Noreturn void hog(long pieces)
+static _Noreturn void hog(void)
 {
-	const size_t piece = 1 << 20;
-	long n;
-	int fd;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
 
-	if (pieces == LONG_MAX) {
-		fd = open("/proc/self/oom_score_adj", O_WRONLY);
-		must(fd >= 0 && write(fd, "1000", 4) == 4, "oom_score_adj");
-	}
-	for (n = 0; n < pieces; n++)
-		if (mmap(NULL, piece, PROT_READ | PROT_WRITE,
+	must(fd >= 0 && write(fd, "1000", 4) == 4, "oom_score_adj");
+	for (;;)
+		if (mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 			ms(1);
-	printf("%ld\n", n);
-	fflush(stdout);
-	for (;;)
-		pause();
 }
 
 int main(int argc, char **argv)
@@ -1031,9 +1020,9 @@ int main(int argc, char **argv)
 				      argc > 4 ? strtoull(argv[4], NULL, 10) : stamp);
 	}
 	if (!strcmp(name, "hog"))
-		hog(argc > 1 ? atol(argv[1]) : LONG_MAX);
+		hog();
 	fprintf(stderr, "usage: soak SEED SECONDS [origin|snapshot]\n"
 		"       stamp DEVICE COUNT STAMP [WRITERS]\n"
-		"       compare DEVICE COUNT STAMP [NEWER]\n       hog [MIB]\n");
+		"       compare DEVICE COUNT STAMP [NEWER]\n       hog\n");
 	return 2;
 }
