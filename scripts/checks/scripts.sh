@@ -208,6 +208,14 @@ argument_tests() {
 		in_lib 'id() { echo 1000; }; need git no-such-package'
 	t "says that there is no room" arguments-room complains "MiB free and needs 1 GiB" \
 		in_lib 'BUILD=/sys/kernel; room 1'
+	t "says that there is no network" arguments-network complains "can't be reached" \
+		in_lib 'apt-get() {
+			case $1 in
+			indextargets) echo http://localhost:1/debian ;;
+			*) command apt-get "$@" ;;
+			esac
+		}
+		BUILD=$BUILD/offline; APT_STATE=$BUILD/apt; LOGS=$BUILD; rm -rf "$BUILD"; newest'
 	t "says that another one is at work" arguments-lock complains "is at work" \
 		in_lib 'BUILD=$BUILD/locked; mkdir -p $BUILD; exec 8>$BUILD/lock; flock 8; unset BUILD_LOCKED; lock_build'
 }
