@@ -2,14 +2,15 @@
 /*
  * The load of scripts/soak, and the proof that it loses nothing.
  *
- * soak SEED SECONDS [origin|snapshot]: an origin on ram0 with up to SLOTS
+ * soak SEED SECONDS [origin|snapshot|reload]: an origin on ram0 with up to SLOTS
  * snapshots, and everything that can be done with these at once; what that is
  * say the tables of actions below. Each thread here that takes decisions, and
  * each writer, has a generator of its own, started from SEED: the same SEED
  * makes each of them choose the same. When they get to do it isn't replayed,
  * nor that a choice comes to nothing (there can't be two merges). Prints how
  * often what was done. With "origin" or "snapshot", a block of that is
- * overwritten on purpose with one that isn't its content any more.
+ * overwritten on purpose with one that isn't its content any more. With "reload",
+ * the origin isn't suspended while a snapshot's table is reloaded.
  *
  * stamp DEVICE COUNT STAMP [WRITERS]: WRITERS processes (default 1) write the
  * first COUNT blocks of DEVICE, each with its own number and STAMP. Prints how
@@ -112,6 +113,7 @@ static struct shared {
 static uint64_t seed;
 static const char *spoil = "";
 static atomic_bool spoilt;
+static bool live_reload;
 static int control;
 
 static void count(int event)
@@ -814,8 +816,20 @@ static void *slot_thread(void *arg)
 			count(snapshot_suspends);
 			break;
 		case 2: case 3:		/* reload: a new one takes over the exceptions */
+			/*
+			 * With the origin suspended, as LVM does it.
+			 * snapshot_resume() lets the origin go on before the
+			 * new snapshot is active: without that, what is
+			 * written in between isn't copied.
+			 */
+			pthread_mutex_lock(&table);
 			load(s->d->name, SECTORS, "snapshot", "%s", s->table);
+			if (!live_reload)
+				suspend("origin", 0);
 			resume(s->d->name);
+			if (!live_reload)
+				resume("origin");
+			pthread_mutex_unlock(&table);
 			count(snapshot_reloads);
 			break;
 		case 4: case 5: case 6: case 7:	/* its COW device stalls */
@@ -1005,7 +1019,9 @@ int main(int argc, char **argv)
 		seed = strtoull(argv[1], NULL, 10);
 		n = atoi(argv[2]);
 		spoil = argc > 3 ? argv[3] : "";
-		if (n > 0 && (!*spoil || !strcmp(spoil, "origin") || !strcmp(spoil, "snapshot")))
+		live_reload = !strcmp(spoil, "reload");
+		if (n > 0 && (!*spoil || live_reload || !strcmp(spoil, "origin") ||
+			      !strcmp(spoil, "snapshot")))
 			return soak(n);
 	}
 	if (!strcmp(name, "stamp") && (argc == 4 || argc == 5)) {
@@ -1021,7 +1037,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(name, "hog"))
 		hog();
-	fprintf(stderr, "usage: soak SEED SECONDS [origin|snapshot]\n"
+	fprintf(stderr, "usage: soak SEED SECONDS [origin|snapshot|reload]\n"
 		"       stamp DEVICE COUNT STAMP [WRITERS]\n"
 		"       compare DEVICE COUNT STAMP [NEWER]\n       hog\n");
 	return 2;
