@@ -5,21 +5,33 @@
 
 SOAK_MINUTES=10
 
-notices() { # WHAT: a spoilt block of it, and nothing else
-	local out
-	out=$("$TOP/scripts/soak" 1 --corrupt "$1") && { echo "$out"; return 1; }
-	echo "$out"
-	grep -q 'overwrote block .* on purpose' <<<"$out" &&
-		grep -q '^FAILED: not ok - contents differ: ' <<<"$out"
+# soaks NAME KEY OPTION...: scripts/soak passes.
+soaks() {
+	local name=$1 log=$LOGS/check-soak-$2.log
+	shift 2
+	mkdir -p "$LOGS"
+	if "$TOP/scripts/soak" "$@" | tee "$log"; then
+		ok "$name"
+	else
+		not_ok "$name: $log"
+	fi
+}
+
+# notices WHAT: a block of it is spoilt, and that's what scripts/soak fails on.
+notices() {
+	local log=$LOGS/check-soak-$1.log
+	"$TOP/scripts/soak" 1 --corrupt "$1" | tee "$log"
+	if grep -q 'overwrote block .* on purpose' "$log" &&
+	   grep -q '^FAILED: not ok - contents differ: ' "$log"; then
+		ok "6.12: a spoilt block is noticed, $1"
+	else
+		not_ok "6.12: a spoilt block, $1: $log"
+	fi
 }
 
 group_soak() {
-	t "6.12: $SOAK_MINUTES minutes, under KASAN and lockdep" soak-kasan \
-		"$TOP/scripts/soak" $SOAK_MINUTES
-	sed 's/^/      /' "$LOGS/check-soak-kasan.log"
-	t "6.12: $SOAK_MINUTES minutes, under KCSAN" soak-kcsan \
-		"$TOP/scripts/soak" $SOAK_MINUTES --kcsan
-	sed 's/^/      /' "$LOGS/check-soak-kcsan.log"
-	t "6.12: a spoilt block of the origin is noticed" soak-origin notices origin
-	t "6.12: a spoilt block of a snapshot is noticed" soak-snapshot notices snapshot
+	soaks "6.12: $SOAK_MINUTES minutes, under KASAN and lockdep" kasan $SOAK_MINUTES
+	soaks "6.12: $SOAK_MINUTES minutes, under KCSAN" kcsan $SOAK_MINUTES --kcsan
+	notices origin
+	notices snapshot
 }
