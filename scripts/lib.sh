@@ -51,6 +51,15 @@ lock_build() {
 	export BUILD_LOCKED=1
 }
 
+# room GIB: so much space is there for build/.
+room() {
+	local free
+	mkdir -p "$BUILD"
+	free=$(df --output=avail -B1M "$BUILD" | tail -n 1 | tr -cd 0-9)
+	((${free:-0} >= $1 * 1024)) ||
+		die "$BUILD has ${free:-0} MiB free and needs $1 GiB; make room, or move it and leave a link"
+}
+
 # need PACKAGE...: Debian packages that must be there. Installs the missing
 # ones as root; says how to, and ends, as anyone else.
 need() {
@@ -331,6 +340,7 @@ tree() {
 		version=$(dpkg-query -Wf '${Version}' "linux-source-$v")
 	fi
 	if [ "$(cat "$TREE/.git/debian-version" 2>/dev/null)" != "$version" ]; then
+		room 4
 		if [ ! -e "$tarball" ]; then
 			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
 				fetch_newest "$v" || return
@@ -458,6 +468,7 @@ guest_kernel() {
 			cp "$same" "$KERNEL.id"
 		return
 	fi
+	room 1
 	mkdir -p "$LOGS"
 	guest_config >"$log" 2>&1 ||
 		{ grep -v override: "$log" | tail -n 5; return 1; }
@@ -468,14 +479,15 @@ guest_kernel() {
 }
 
 # initramfs [FILE...]: build/initramfs, from Debian's busybox-static and dmsetup
-# and from scripts/vm, with more scenarios, if any. Made again whenever it is
-# asked for; that takes a second.
+# and from scripts/vm, with more scenarios, if any, and more of Debian's
+# PROGRAMS. Made again whenever it is asked for; that takes a second.
+PROGRAMS=()
 initramfs() {
 	local root=$BUILD/initramfs.d lib
 	INITRAMFS=$BUILD/initramfs
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
-	cp /bin/busybox /sbin/dmsetup /bin/dd "$root/bin/" &&
+	cp /bin/busybox /sbin/dmsetup /bin/dd "${PROGRAMS[@]}" "$root/bin/" &&
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
@@ -483,13 +495,18 @@ initramfs() {
 		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
 		ln -s load "$root/bin/cached" &&
 		ln -s load "$root/bin/timed" &&
+		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/soak" "$VM/soak.c" &&
+		ln -s soak "$root/bin/stamp" &&
+		ln -s soak "$root/bin/compare" &&
+		ln -s soak "$root/bin/hog" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
 	awk '/^::$/ { on = 1; next } /^[^ ]/ { on = 0 } on' "$TOP/Documentation/backporting.rst" |
 		sed 's/^  //' >"$root/scenarios/verify.sh"
-	ldd /sbin/dmsetup /bin/dd | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | while read -r lib; do
-		mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
-	done
+	ldd /sbin/dmsetup /bin/dd "${PROGRAMS[@]}" | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | sort -u |
+		while read -r lib; do
+			mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
+		done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
 }
 
@@ -498,9 +515,14 @@ initramfs() {
 # or icount: one CPU, whose clock advances by 1 ns with each instruction.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
+# DISK, if set, is a file that is the guest's /dev/vda. A scenario may say how
+# much memory it gets.
 GUEST_ARGS=
+DISK=
 qemu() {
-	local machine kunit=0
+	local machine kunit=0 disk=() memory
+	memory=$(sed -n 's/^# memory: //p' "$VM/scenarios/$4" 2>/dev/null)
+	[ -z "$DISK" ] || disk=(-drive "file=$DISK,format=raw,if=virtio")
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
 	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
@@ -511,8 +533,8 @@ qemu() {
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
-		-M q35 "${machine[@]}" -m 2G -nodefaults -no-reboot -display none \
-		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
+		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
+		"${disk[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
@@ -558,7 +580,7 @@ scenario() {
 # verdict SCENARIO CONSOLE: one word on a scenario that has just run, from
 # RESULT and SPLATS.
 #   passes	it said so, and the console is clean
-#   hangs	the deadlock: the hung tasks are a writer in down() below a map
+#   hangs	the deadlock: among the hung tasks are a writer in down() below a map
 #		function and kcopyd's worker in down_read() below its callback
 #   frees	KASAN saw the use of a snapshot that was freed, where the
 #		scenario provokes it
@@ -578,7 +600,7 @@ verdict() {
 		echo overruns
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
-		if grep -q '^writers: down .*_map' <<<"$hung" &&
+		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&
 		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
 			echo hangs
 		else

@@ -46,6 +46,15 @@ try() {
 	"scripts/send" | "scripts/send "*) # for real in group mail
 		gives 1 "--series takes" "$TOP/scripts/send" "${args[@]}" --series none
 		;;
+	scripts/backport) # for real in group backport
+		gives 2 "usage: scripts/backport" "$TOP/scripts/backport"
+		;;
+	"scripts/bench" | "scripts/bench "*)
+		gives 2 "usage: scripts/bench" "$TOP/scripts/bench" "${args[@]}" none
+		;;
+	"scripts/soak" | "scripts/soak "*) # for real in group soak
+		gives 1 "MINUTES is a number" "$TOP/scripts/soak" "${args[@]}" none
+		;;
 	"scripts/check" | "scripts/check "* | "TARGETS=6.12 scripts/check "*)
 		[[ $line == TARGETS=* ]] && args=("${args[@]:1}")
 		gives 1 "no group 'none'" "$TOP/scripts/check" "${args[@]}" none

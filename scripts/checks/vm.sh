@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Group "vm" of scripts/check: scenarios in guests.
 
 # expect VERDICT SCENARIO: boots KERNEL for SCENARIO.
@@ -41,11 +41,15 @@ vm_of_target() {
 	expect passes deadlock
 	expect herds herd
 	expect overruns limit
+	expect_lvm passes
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
 	expect tells verify
+	expect_lvm hangs
 	guest_kernel_with series || return
 	vm_scenarios_of_ours
+	expect_lvm passes
+	expect_reboot
 	at "$TREE" base
 	guest_kernel_with series.upstream || return
 	if cmp -s "$KERNEL.id" "$OBJ/series.id"; then
@@ -55,6 +59,16 @@ vm_of_target() {
 	fi
 }
 
+# The reproducer of the report, on one target: fio is 80 MB with its libraries,
+# and slow to start.
+expect_lvm() { # VERDICT
+	[ "${OBJ##*/}" = guest-6.12 ] || return
+	PROGRAMS=(/sbin/lvm /usr/bin/fio)
+	initramfs "$VM/lvm" && expect "$1" lvm || not_ok "no initramfs with lvm and fio"
+	PROGRAMS=()
+	initramfs
+}
+
 vm_scenarios_of_ours() {
 	local s
 	for s in "$VM"/scenarios/*; do
@@ -62,8 +76,48 @@ vm_scenarios_of_ours() {
 	done
 }
 
+# A machine is reset, and boots again with the disk that it had.
+expect_reboot() {
+	DISK=$BUILD/disk
+	initramfs "$VM/reboot" && rm -f "$DISK" && truncate -s 64M "$DISK" ||
+		not_ok "no initramfs, or no disk"
+	expect passes reboot
+	GUEST_ARGS=reboot=after
+	expect passes reboot
+	GUEST_ARGS='' DISK=
+	initramfs
+}
+
+# interrupted: Ctrl-C while a guest runs. No guest is left, and the next one runs.
+interrupted() {
+	local console=$LOGS/vm-interrupted.console pid status
+	mkdir -p "$LOGS"
+	: >"$console"
+	# A background job of a script ignores SIGINT, if nobody changes that.
+	env --default-signal=INT bash -c '. "$1/scripts/lib.sh"; INITRAMFS=$2
+		scenario "$3" soak "$4"' bash "$TOP" "$INITRAMFS" "$KERNEL" "$console" 9>&- &
+	pid=$!
+	until [ -s "$console" ]; do
+		kill -0 $pid || { echo "there is no guest"; return 1; }
+		sleep 1
+	done
+	guest_of "$console" || { echo "cannot see the guest"; return 1; }
+	kill -INT $pid
+	wait $pid
+	status=$?
+	[ $status = 130 ] || { echo "status $status"; return 1; }
+	sleep 5
+	guest_of "$console" && { echo "the guest is still there"; return 1; }
+	scenario "$KERNEL" boot "$console"
+	echo "the next one: $RESULT"
+	[ "$RESULT" = ok ]
+}
+guest_of() { pgrep -f "qemu.*file:$1"; }
+
 group_vm() {
-	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio
 	initramfs || { not_ok "no initramfs"; return; }
 	each_target vm vm_of_target
+	[ -z "${KERNEL:-}" ] ||
+		t "a guest is interrupted: none is left, the next one runs" vm-interrupted interrupted
 }
