@@ -10,6 +10,8 @@
  *  state     copy      copy      limit     limit     snapshot  spurious
  *            starts    ends      raised    lowered   removed   wake-up
  *  -------------------------------------------------------------------
+ *  far       n+1       n-1       -         -         passes    -
+ *            passes    passes    passes    waits               passes
  *  below     n+1       n-1       -         -         passes    -
  *            waits     passes    passes    waits               passes
  *  at        n+1       n-1       -         -         passes    -
@@ -27,9 +29,10 @@
  * [2] can't happen, but would be counted
  * [3] can't happen
  *
- * In the first three states the writer comes after the event; in "granted" it
- * has been woken but didn't get to run yet; in "gone" it slept for a snapshot
- * that was then removed.
+ * In the first four states the writer comes after the event. In "far" less than
+ * half of the limit is used: it passes without the lock and without a grant; in
+ * "below" it takes one. In "granted" it has been woken but didn't get to run yet;
+ * in "gone" it slept for a snapshot that was then removed.
  *
  * The snapshots here are no more than what the throttle looks at, registered
  * for an origin of their own. They pretend to be merging, so that a write to
@@ -260,6 +263,14 @@ static unsigned int passed(struct kunit *test, int i)
 	return READ_ONCE(t->writer[i].passed);
 }
 
+/* ... and how many have */
+static unsigned int all_passed(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+
+	return atomic_read(&t->passes);
+}
+
 static bool idle(struct kunit *test, int i)
 {
 	struct throttle_test *t = test->priv;
@@ -371,7 +382,7 @@ static void throttle_test_exit(struct kunit *test)
 
 /* The table at the head of this file */
 
-enum state { BELOW, AT, OVER, WAITING, GRANTED, GONE };
+enum state { FAR, BELOW, AT, OVER, WAITING, GRANTED, GONE };
 enum event { STARTS, ENDS, RAISED, LOWERED, REMOVED, SPURIOUS };
 
 struct cell {
@@ -381,8 +392,14 @@ struct cell {
 	bool passes;
 };
 
-/* In all states the limit is 2, and is raised to 3 or lowered to 1 */
+/* The limit is 2, in "far" 4; it is raised by 1, or lowered to 1 */
 static const struct cell cells[] = {
+	{ FAR,     STARTS,   2, true },
+	{ FAR,     ENDS,     0, true },
+	{ FAR,     RAISED,   1, true },
+	{ FAR,     LOWERED,  1, false },
+	{ FAR,     REMOVED,  1, true },
+	{ FAR,     SPURIOUS, 1, true },
 	{ BELOW,   STARTS,   2, false },
 	{ BELOW,   ENDS,     0, true },
 	{ BELOW,   RAISED,   1, true },
@@ -423,7 +440,7 @@ static const struct cell cells[] = {
 static void cell_name(const struct cell *c, char *name)
 {
 	static const char * const states[] = {
-		"below", "at", "over", "waiting", "granted", "gone"
+		"far", "below", "at", "over", "waiting", "granted", "gone"
 	};
 	static const char * const events[] = {
 		"copy starts", "copy ends", "limit raised", "limit lowered",
@@ -442,8 +459,9 @@ static void state_and_event(struct kunit *test)
 	struct dm_snapshot *s = snap(test, 0);
 	bool locked = false;
 
-	set_limit(2);
+	set_limit(c->state == FAR ? 4 : 2);
 	switch (c->state) {
+	case FAR:
 	case BELOW:
 		start_copies(s, 1);
 		break;
@@ -482,7 +500,7 @@ static void state_and_event(struct kunit *test)
 		end_copies(s, 1);
 		break;
 	case RAISED:
-		set_limit(3);
+		set_limit(cow_threshold + 1);
 		break;
 	case LOWERED:
 		set_limit(1);
@@ -504,7 +522,7 @@ static void state_and_event(struct kunit *test)
 		up_write(&_origins_lock);
 	}
 
-	if (c->state == BELOW || c->state == AT || c->state == OVER || c->state == GONE)
+	if (c->state <= OVER || c->state == GONE)
 		writes(test, 0, NULL, false, false);
 	if (c->passes) {
 		expect_soon(test, idle(test, 0));
@@ -523,7 +541,7 @@ static void state_and_event(struct kunit *test)
 }
 
 /* A second lock of a spinlock that we hold would never return */
-static void below_the_limit_takes_no_lock(struct kunit *test)
+static void far_from_the_limit_takes_no_lock(struct kunit *test)
 {
 	struct dm_snapshot *s = snap(test, 0);
 	struct throttled_writer w;
@@ -532,7 +550,7 @@ static void below_the_limit_takes_no_lock(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
 		kunit_skip(test, "spinlocks are nothing without SMP or DEBUG_SPINLOCK");
 
-	set_limit(2);
+	set_limit(4);
 	start_copies(s, 1);
 	init_throttled_writer(&w);
 	spin_lock(&s->in_progress_lock);
@@ -600,6 +618,54 @@ static void a_grant_counts_as_a_copy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, waiting(s), 1);
 	end_copies(s, 1);
 	expect_soon(test, idle(test, 1));
+}
+
+/* Near is where half of the limit is used */
+static void grants_begin_near_the_limit(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(4);
+	start_copies(s, 1);
+	writes(test, 0, s, false, true);
+	expect_soon(test, passed(test, 0));
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	start_copies(s, 1);
+	writes(test, 1, s, false, true);
+	expect_soon(test, passed(test, 1));
+	KUNIT_EXPECT_EQ(test, granted(s), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 3);
+	let_go(test, 0);
+	let_go(test, 1);
+	expect_soon(test, idle(test, 0) && idle(test, 1));
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+}
+
+/* Of writers that have yet to start their copies, only so many are let in */
+static void who_was_let_in_counts(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(4);
+	start_copies(s, 2);
+	for (i = 0; i < 4; i++)
+		writes(test, i, s, true, true);
+	expect_soon(test, waiting(s) == 2);
+	expect_soon(test, all_passed(test) == 2);
+	KUNIT_EXPECT_EQ(test, granted(s), 2);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 4);
+	for (i = 0; i < 4; i++)
+		let_go(test, i);
+	expect_soon(test, !granted(s));
+	KUNIT_EXPECT_EQ(test, waiting(s), 2);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 4);
+	end_copies(s, 2);
+	for (i = 0; i < 4; i++)
+		expect_soon(test, idle(test, i));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 4);
 }
 
 static void newcomers_do_not_overtake(struct kunit *test)
@@ -774,6 +840,41 @@ static void no_grant_is_held_asleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(second), 0);
 	end_copies(first, 1);
 	expect_soon(test, idle(test, 0));
+}
+
+/* Both are near their limit: the writer counts for one, and for none afterwards */
+static void one_grant_at_most(struct kunit *test)
+{
+	struct dm_snapshot *first = snap(test, 0), *second;
+
+	add_snapshot(test, 1);
+	second = snap(test, 1);
+	set_limit(2);
+	start_copies(first, 1);
+	start_copies(second, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
+	KUNIT_EXPECT_EQ(test, granted(first), 0);
+	KUNIT_EXPECT_EQ(test, granted(second), 0);
+}
+
+/* A newcomer, too, gives its grant back before it waits elsewhere */
+static void a_newcomer_leaves_its_grant(struct kunit *test)
+{
+	struct dm_snapshot *first, *second;
+
+	two_full_snapshots(test, 2, &first, &second);
+	end_copies(first, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(second) == 1);
+	KUNIT_EXPECT_EQ(test, granted(first), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	end_copies(second, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
 }
 
 /* While copies of the first are in flight, they wake who is left behind */
@@ -1090,17 +1191,21 @@ static void random_steps(struct kunit *test)
 
 static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE_PARAM(state_and_event, cell_gen_params),
-	KUNIT_CASE(below_the_limit_takes_no_lock),
+	KUNIT_CASE(far_from_the_limit_takes_no_lock),
 	KUNIT_CASE(origins_lock_is_free_while_asleep),
 	KUNIT_CASE(limit_is_the_limit),
 	KUNIT_CASE(one_for_one_in_order),
 	KUNIT_CASE(a_grant_counts_as_a_copy),
+	KUNIT_CASE(grants_begin_near_the_limit),
+	KUNIT_CASE(who_was_let_in_counts),
 	KUNIT_CASE(newcomers_do_not_overtake),
 	KUNIT_CASE(who_needs_no_copy_wakes_the_next),
 	KUNIT_CASE_PARAM(limit_changes_while_asleep, limit_gen_params),
 	KUNIT_CASE_PARAM(newcomer_tells_of_a_raised_limit, limit_gen_params),
 	KUNIT_CASE(lowered_limit_holds),
 	KUNIT_CASE(no_grant_is_held_asleep),
+	KUNIT_CASE(one_grant_at_most),
+	KUNIT_CASE(a_newcomer_leaves_its_grant),
 	KUNIT_CASE(others_are_not_sent_after_it),
 	KUNIT_CASE(no_room_is_left_behind),
 	KUNIT_CASE(age_counts_everywhere),

@@ -49,7 +49,7 @@ shape() {
 	while read -r p; do
 		[ "$(subject_of "$out/$p")" = "$(subject_of "$TOP/patches/$p")" ] ||
 			{ echo "$p has another subject"; return 1; }
-	done < <(patches_of series)
+	done < <(patches_for "$dir" series)
 	cp "$dir/$SNAP" "$TREE/$SNAP" && compile_snap "" "KCFLAGS=${OLD_WORDS//[$'\n\t']/ }" >"$out.log" 2>&1
 	grep -A 10 "dm-snap.c.*\(warning\|error\):" "$out.log" && return 1
 	[ -e "$OBJ/drivers/md/dm-snap.o" ] && rm "$OBJ/drivers/md/dm-snap.o"
@@ -119,7 +119,7 @@ refusals() {
 	t "refuses a directory that has files" backport-full refuses "is not empty" "$SMALL" -o "$TOP/patches"
 	git -C "$SMALL" checkout -qf fixed
 	t "refuses a tree that has it" backport-ours refuses "has this fix already" "$SMALL"
-	git -C "$SMALL" checkout -qf fixed~5
+	git -C "$SMALL" checkout -qf "$(git -C "$SMALL" rev-list --reverse semaphore..fixed | head -n 1)"
 	t "refuses a tree that has the helpers only" backport-helpers refuses "patches/0001" "$SMALL"
 }
 
