@@ -540,9 +540,19 @@ static void state_and_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(s), c->n);
 }
 
+static const long limits[] = { 16, 0, -1, LONG_MAX };
+
+static void limit_name(const long *limit, char *name)
+{
+	snprintf(name, KUNIT_PARAM_DESC_SIZE, "limit %ld", *limit);
+}
+
+KUNIT_ARRAY_PARAM(limit, limits, limit_name);
+
 /* A second lock of a spinlock that we hold would never return */
 static void far_from_the_limit_takes_no_lock(struct kunit *test)
 {
+	const long *limit = test->param_value;
 	struct dm_snapshot *s = snap(test, 0);
 	struct throttled_writer w;
 	bool passes;
@@ -550,7 +560,7 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
 		kunit_skip(test, "spinlocks are nothing without SMP or DEBUG_SPINLOCK");
 
-	set_limit(4);
+	set_limit(*limit);
 	start_copies(s, 1);
 	init_throttled_writer(&w);
 	spin_lock(&s->in_progress_lock);
@@ -713,15 +723,6 @@ static void who_needs_no_copy_wakes_the_next(struct kunit *test)
 		expect_soon(test, idle(test, i));
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
 }
-
-static const long limits[] = { 16, 0, -1, LONG_MAX };
-
-static void limit_name(const long *limit, char *name)
-{
-	snprintf(name, KUNIT_PARAM_DESC_SIZE, "to %ld", *limit);
-}
-
-KUNIT_ARRAY_PARAM(limit, limits, limit_name);
 
 /* The next copy that ends lets all in for whom there is room now */
 static void limit_changes_while_asleep(struct kunit *test)
@@ -1191,7 +1192,7 @@ static void random_steps(struct kunit *test)
 
 static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE_PARAM(state_and_event, cell_gen_params),
-	KUNIT_CASE(far_from_the_limit_takes_no_lock),
+	KUNIT_CASE_PARAM(far_from_the_limit_takes_no_lock, limit_gen_params),
 	KUNIT_CASE(origins_lock_is_free_while_asleep),
 	KUNIT_CASE(limit_is_the_limit),
 	KUNIT_CASE(one_for_one_in_order),

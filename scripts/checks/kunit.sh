@@ -57,9 +57,10 @@ mutants_apply() {
 
 # --- coverage
 
-THROTTLE="init_throttle too_many_copies account_start_copy account_end_copy
-	init_throttled_writer grant_oldest __put_in_progress put_grant
-	release_writers must_wait wait_for_in_progress wake_next_writers
+THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
+	account_end_copy init_throttled_writer get_grant grant_oldest
+	__put_in_progress __put_grant put_grant release_writers must_wait
+	__wait_for_in_progress wait_for_in_progress wake_next_writers
 	do_origin_throttled"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
