@@ -169,7 +169,7 @@ static void write_once(struct test_writer *tw)
 		wait_for_completion(&tw->let_go);
 	if (tw->starts_copy)
 		account_start_copy(tw->direct);
-	put_grant(&w, false);
+	put_grant(&w);
 }
 
 static void write_storm(struct test_writer *tw)

@@ -58,7 +58,6 @@ snapshot_map(...)
 
 @@
 expression s;
-symbol false;
 @@
 snapshot_map(...)
 {
@@ -81,12 +80,11 @@ snapshot_map(...)
 
 @depends on !given_back@
 local idexpression r;
-symbol false;
 @@
 snapshot_map(...)
 {
 	<...
-+	put_grant(&w, false);
++	put_grant(&w);
 +
 	return r;
 	...>

@@ -201,7 +201,7 @@ identifier w;
 position p;
 @@
 while (!wait_for_in_progress(s, &w, ...)) ;
-... when != put_grant(&w, ...)
+... when != put_grant(&w)
 return@p ...;
 
 @script:python@
