@@ -586,6 +586,8 @@ scenario() {
 #		scenario provokes it
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
+#   misstates	a granularity of discards that isn't a chunk's bytes, and that the
+#		block layer may divide by
 #   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
 verdict() {
@@ -598,6 +600,10 @@ verdict() {
 		echo tells
 	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
 		echo overruns
+	elif [[ $RESULT == "not ok - discard granularity "[0-9]* && -z $SPLATS ]] ||
+	     { [[ $1 == discard-granularity && $SPLATS == bug ]] &&
+	       grep -A 10 'Oops: divide error' "$2" | grep -q 'RIP: .*blk_stack_limits+'; }; then
+		echo misstates
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
 		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&

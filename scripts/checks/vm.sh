@@ -41,6 +41,7 @@ vm_of_target() {
 	expect passes deadlock
 	expect herds herd
 	expect overruns limit
+	expect misstates discard-granularity
 	expect_lvm passes
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
