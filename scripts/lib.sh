@@ -491,6 +491,7 @@ initramfs() {
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
+		ln -s writers "$root/bin/idle" &&
 		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
 		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
 		ln -s load "$root/bin/cached" &&
@@ -586,6 +587,9 @@ scenario() {
 #		scenario provokes it
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
+#   misstates	a granularity of discards that isn't a chunk's bytes, and that the
+#		block layer may divide by
+#   corrupts	a snapshot has not kept what its origin had
 #   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
 verdict() {
@@ -598,6 +602,12 @@ verdict() {
 		echo tells
 	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
 		echo overruns
+	elif [[ $RESULT == "not ok - discard granularity "[0-9]* && -z $SPLATS ]] ||
+	     { [[ $1 == discard-granularity && $SPLATS == bug ]] &&
+	       grep -A 10 'Oops: divide error' "$2" | grep -q 'RIP: .*blk_stack_limits+'; }; then
+		echo misstates
+	elif [[ $RESULT == "not ok - the snapshot has changed: chunk "* && -z $SPLATS ]]; then
+		echo corrupts
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
 		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&

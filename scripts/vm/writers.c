@@ -14,6 +14,9 @@
  * busy loop doesn't keep ordinary tasks off a CPU for more than a second (the
  * "fair server"); it does so with one like this.
  *
+ * idle COMMAND...: runs COMMAND at SCHED_IDLE. Whatever it wakes on its CPU runs
+ * before it goes on.
+ *
  * The name it is called by decides. Exit status: 0; 1 if a write or a system
  * call failed, with the reason on standard error; 2 if called wrongly.
  */
@@ -50,13 +53,13 @@ static int write_chunk(const char *device, long chunk)
 	return 0;
 }
 
-static int fifo(char **command)
+static int run_as(int policy, int priority, char **command)
 {
-	struct sched_param param = { .sched_priority = 1 };
+	struct sched_param param = { .sched_priority = priority };
 
-	if (!sched_setscheduler(0, SCHED_FIFO, &param))
+	if (!sched_setscheduler(0, policy, &param))
 		execvp(command[0], command);
-	return fail("fifo");
+	return fail(command[0]);
 }
 
 static int spin(int cpu, int ksoftirqd)
@@ -85,7 +88,9 @@ int main(int argc, char **argv)
 	if (!strcmp(name, "spin") && argc == 3)
 		return spin(atoi(argv[1]), atoi(argv[2]));
 	if (!strcmp(name, "fifo") && argc > 1)
-		return fifo(argv + 1);
+		return run_as(SCHED_FIFO, 1, argv + 1);
+	if (!strcmp(name, "idle") && argc > 1)
+		return run_as(SCHED_IDLE, 0, argv + 1);
 	if (argc < 3 || atoi(argv[2]) < 1) {
 		fprintf(stderr, "usage: %s DEVICE COUNT [FIRST]\n", name);
 		return 2;
