@@ -25,7 +25,7 @@ has_options() { # SCENARIO: KERNEL's configuration has what its "needs" line nam
 	[ -e "$file" ] || file=$VM/$1
 	while read -r o; do
 		grep -qx "CONFIG_$o=y" "$KERNEL.config" || return
-	done < <(sed -n 's/^# needs: //p' "$file" | xargs -n 1)
+	done < <(sed -n 's/^# needs: //p' "$file" | xargs -r -n 1)
 }
 
 guest_kernel_with() { # LIST
