@@ -587,8 +587,6 @@ scenario() {
 #		scenario provokes it
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
-#   misstates	a granularity of discards that isn't a chunk's bytes, and that the
-#		block layer may divide by
 #   corrupts	a snapshot has not kept what its origin had
 #   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
@@ -602,10 +600,6 @@ verdict() {
 		echo tells
 	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
 		echo overruns
-	elif [[ $RESULT == "not ok - discard granularity "[0-9]* && -z $SPLATS ]] ||
-	     { [[ $1 == discard-granularity && $SPLATS == bug ]] &&
-	       grep -A 10 'Oops: divide error' "$2" | grep -q 'RIP: .*blk_stack_limits+'; }; then
-		echo misstates
 	elif [[ $RESULT == "not ok - the snapshot has changed: chunk "* && -z $SPLATS ]]; then
 		echo corrupts
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then

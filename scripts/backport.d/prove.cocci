@@ -1,6 +1,8 @@
 // What must hold of the result, whatever it was made of. Every line that this
 // prints is a violation: a function, and what is wrong with it.
 
+virtual registers_first
+
 @initialize:python@
 @@
 def wrong(p, what):
@@ -192,6 +194,25 @@ p << waiter.p;
 @@
 if p[0].current_element not in ("origin_map", "snapshot_merge_map"):
     wrong(p, "waits, but is no target's map function")
+
+// A snapshot is active before the origin is resumed, from the patch on that
+// changes that.
+
+@resumed depends on registers_first exists@
+identifier s;
+position p;
+@@
+snapshot_resume(...)
+{
+	... when != s->active = 1
+	dm_internal_resume_fast@p(...)
+	... when any
+}
+
+@script:python@
+p << resumed.p;
+@@
+wrong(p, "resumes the origin before the snapshot is active")
 
 // A grant is given back on every way out.
 

@@ -39,7 +39,7 @@ fingerprint() {
 		git rev-parse HEAD 2>&1
 		git status --porcelain 2>&1
 		git diff --cached 2>&1
-		ls "$(git rev-parse --git-dir 2>/dev/null)"/rebase-apply 2>&1)
+		ls "$(git rev-parse --git-dir 2>/dev/null)"/rebase-apply 2>&1; true)
 }
 
 accepts() { # TREE LIST

@@ -41,7 +41,6 @@ vm_of_target() {
 	expect passes deadlock
 	expect herds herd
 	expect overruns limit
-	expect misstates discard-granularity
 	expect corrupts resume-under-write
 	expect_lvm passes
 	guest_kernel_with series.revert || return
