@@ -38,14 +38,15 @@ peers() {
 }
 
 # peer KERNEL TEST: runs it there, and sets RESULT as scenario() does, or to
-# "passes"; SPLATS; TOOK; and CONSOLE.
+# "passes"; SPLATS; TOOK; and CONSOLE. A guest that gets hardly any CPU is not to be
+# taken for one that is stuck.
 peer() {
 	local label=${1##*/guest-} log
 	label=${label//\//-}
 	CONSOLE=$LOGS/peers-${label#*peers-}-${2%.sh}.console
 	log=${CONSOLE%.console}.log
 	: >"$log"
-	GUEST_ARGS=peers=$LVM2/test:$2
+	GUEST_ARGS="peers=$LVM2/test:$2 rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60"
 	# The guest's root: it can read all that this user can, and write nothing.
 	QEMU_ARGS=(-virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
 		-device virtio-serial-pci -chardev "file,id=log,path=$log"
@@ -101,13 +102,14 @@ group_peers() {
 	guest_kernel upstream || { not_ok "peers: upstream's kernel does not build"; return; }
 	has_options peers || { not_ok "peers: the guest lacks kernel options"; return; }
 	UPSTREAM=$KERNEL
+	[ -n "$PEERS" ] || notices_no_copies
+	at "$TREE" base
 	guest_kernel_with series.upstream || return
 	OURS=$KERNEL
+	at "$TREE" base
 	: >"$TABLE"
 	for name in $(peers); do
 		both "$name"
 	done
-	notices_no_copies
-	at "$TREE" base
 	initramfs
 }
