@@ -285,10 +285,8 @@ am_for_good() {
 
 # --- trees -----------------------------------------------------------------
 
-# newest: the version of the newest linux-source in $BACKPORTS. Asks the
-# archive, twice a day at most, through an apt state below build/, so that the
-# machine's own sources stay as they are. The mirror is the one that the machine
-# uses. Fails with a reason on standard output.
+# What the machine's own sources don't have comes through an apt state below
+# build/, so that these stay as they are. The mirror is the one that they name.
 APT_STATE=$BUILD/apt
 # shellcheck disable=SC2034
 apt_here() {
@@ -301,21 +299,30 @@ apt_here() {
 		-o APT::Sandbox::User= "$@"
 }
 
-newest() {
-	local mirror found
-	if [ -n "$(find "$BUILD/newest" -mmin -720 2>/dev/null)" ]; then
-		cat "$BUILD/newest"
-		return
-	fi
+# apt_sources TYPE SUITE: APT_STATE knows that suite, and nothing else. TYPE is deb
+# or deb-src. Fails with a reason on standard output.
+apt_sources() {
+	local mirror log=$LOGS/${APT_STATE##*/}-update.log
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' \
 		'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null |
 		head -n 1)
 	[ -n "$mirror" ] || { echo "apt knows no Debian mirror; run apt-get update"; return 1; }
 	mkdir -p "$APT_STATE"/lists/partial "$APT_STATE"/cache/archives/partial "$LOGS"
-	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-		"$mirror" "$BACKPORTS" >"$APT_STATE/sources.list"
-	apt_here apt-get -o APT::Update::Error-Mode=any update >"$LOGS/apt-newest.log" 2>&1 ||
-		{ echo "$BACKPORTS can't be reached; see $LOGS/apt-newest.log"; return 1; }
+	printf '%s [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+		"$1" "$mirror" "$2" >"$APT_STATE/sources.list"
+	apt_here apt-get -o APT::Update::Error-Mode=any update >"$log" 2>&1 ||
+		{ echo "$2 can't be reached; see $log"; return 1; }
+}
+
+# newest: the version of the newest linux-source in $BACKPORTS. Asks the archive,
+# twice a day at most. Fails with a reason on standard output.
+newest() {
+	local found
+	if [ -n "$(find "$BUILD/newest" -mmin -720 2>/dev/null)" ]; then
+		cat "$BUILD/newest"
+		return
+	fi
+	apt_sources deb "$BACKPORTS" || return
 	found=$(apt_here apt-cache search --names-only '^linux-source-[0-9.]+$' |
 		sed 's/^linux-source-\([0-9.]*\) .*/\1/' | sort -V | tail -n 1)
 	[ -n "$found" ] || { echo "$BACKPORTS has no linux-source"; return 1; }
@@ -512,14 +519,16 @@ initramfs() {
 }
 
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
-# SECONDS. Nothing of the host is reachable from the guest. ACCEL is kvm, tcg,
-# or icount: one CPU, whose clock advances by 1 ns with each instruction.
+# SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
+# so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
+# instruction.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
-# DISK, if set, is a file that is the guest's /dev/vda. A scenario may say how
-# much memory it gets.
+# DISK, if set, is a file that is the guest's /dev/vda; what else it has, QEMU_ARGS
+# say. A scenario may say how much memory it gets.
 GUEST_ARGS=
 DISK=
+QEMU_ARGS=()
 qemu() {
 	local machine kunit=0 disk=() memory
 	memory=$(sed -n 's/^# memory: //p' "$VM/scenarios/$4" 2>/dev/null)
@@ -535,7 +544,7 @@ qemu() {
 	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
-		"${disk[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
+		"${disk[@]}" "${QEMU_ARGS[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 

@@ -222,7 +222,7 @@ group_scripts() {
 		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send,soak} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "shellcheck of the guest's scripts" shellcheck-guest \
-		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm,reboot} "$VM"/scenarios/*
+		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm,peers,reboot} "$VM"/scenarios/*
 	splat_tests
 	bench_tests
 	argument_tests
