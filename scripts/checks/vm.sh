@@ -63,6 +63,7 @@ vm_of_target() {
 # The reproducer of the report, on one target: fio is 80 MB with its libraries,
 # and slow to start.
 expect_lvm() { # VERDICT
+	local SCENARIO_LIMIT=600
 	[ "${OBJ##*/}" = guest-6.12 ] || return
 	PROGRAMS=(/sbin/lvm /usr/bin/fio)
 	initramfs "$VM/lvm" && expect "$1" lvm || not_ok "no initramfs with lvm and fio"
