@@ -39,14 +39,14 @@ peers() {
 
 # peer KERNEL TEST: runs it there, and sets RESULT as scenario() does, or to
 # "passes"; SPLATS; TOOK; and CONSOLE. A guest that gets hardly any CPU is not to be
-# taken for one that is stuck.
+# taken for one that is stuck; two CPUs have fewer timer ticks than four to emulate.
 peer() {
 	local label=${1##*/guest-} log
 	label=${label//\//-}
 	CONSOLE=$LOGS/peers-${label#*peers-}-${2%.sh}.console
 	log=${CONSOLE%.console}.log
 	: >"$log"
-	GUEST_ARGS="peers=$LVM2/test:$2 rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60"
+	GUEST_ARGS="peers=$LVM2/test:$2 rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 nr_cpus=2"
 	# The guest's root: it can read all that this user can, and write nothing.
 	QEMU_ARGS=(-virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
 		-device virtio-serial-pci -chardev "file,id=log,path=$log"
