@@ -37,7 +37,7 @@
  * The snapshots here are no more than what the throttle looks at, registered
  * for an origin of their own. They pretend to be merging, so that a write to
  * the origin passes them by without a copy; a writer that does start one is a
- * "direct" writer, which does what snapshot_map() does.
+ * "direct" writer, which does what snapshot_map_throttled() does.
  *
  * No test waits for a time: each waits for a state, and fails if it doesn't
  * come about for a long while.
