@@ -1,6 +1,7 @@
 # coverage.awk: lines and branches of some functions that were executed, by
 # gcov -b's annotated source. functions="NAME NAME..." Prints what wasn't
-# executed, then two figures: "N of N lines, M of M branches".
+# executed, then two figures: "N of N lines, M of M branches". Exit status: 0 if
+# that was all, else 1.
 BEGIN {
 	FS = ":"
 	n = split(functions, f, " ")
@@ -38,8 +39,12 @@ BEGIN {
 		taken++
 }
 END {
-	for (name in ours)
-		if (!(name in seen))
+	for (name in ours) {
+		if (!(name in seen)) {
 			print "no such function: " name
+			missing++
+		}
+	}
 	printf("%d of %d lines, %d of %d branches\n", hit, lines, taken, branches)
+	exit missing > 0 || hit < lines || taken < branches
 }

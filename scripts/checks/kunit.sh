@@ -64,7 +64,8 @@ THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
 	do_origin_throttled"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
-# dm-snap.c instrumented. UML is linked with libgcov, one of whose symbols is
+# dm-snap.c instrumented, and nothing of it inlined, or each copy would have
+# branches of its own. UML is linked with libgcov, one of whose symbols is
 # also the kernel's; and its linker script drops the destructor that would write
 # the figures in the end.
 coverage() {
@@ -75,7 +76,7 @@ coverage() {
 		printf '%s\n' 'void __gcov_dump(void);' \
 			'__attribute__((destructor)) static void at_exit(void) { __gcov_dump(); }' |
 		gcc -xc -c -o "$lib/at_exit.o" - &&
-		make -C "$TREE" ARCH=um O="$obj" -s -j"$JOBS" CFLAGS_dm-snap.o=--coverage \
+		make -C "$TREE" ARCH=um O="$obj" -s -j"$JOBS" CFLAGS_dm-snap.o="--coverage -fno-inline" \
 			LINK_WRAPS="-Wl,--wrap,malloc -Wl,--wrap,free -Wl,--wrap,calloc --coverage -L$lib $lib/at_exit.o" \
 			linux || return
 	rm -f "$obj/drivers/md/dm-snap.gcda"

@@ -577,7 +577,8 @@ static void *limit_thread(void *arg)
 		close(fd);
 		stack[n > 0 ? n : 0] = 0;
 		/* Below map(), not for one of its locks */
-		if (strstr(stack, "_map+") && !strstr(stack, "down_"))
+		if ((strstr(stack, "_map+") || strstr(stack, "_throttled+")) &&
+		    !strstr(stack, "down_"))
 			count(seen_throttled);
 	}
 	return arg;
