@@ -18,7 +18,7 @@
  *   switches		context switches of the writers that were of their own
  *			will, that is, sleeps
  *   machine		all context switches of the machine meanwhile
- *   p50 p99 p999 max	latency of a write in nanoseconds
+ *   min p50 p99 p999 max	latency of a write in nanoseconds
  *   jobs		kcopyd's jobs at the most, looked at every 2 ms. Each copy
  *			in flight is one. Exact if kcopyd_job is a debugged slab
  *			(slub_debug=F,kcopyd_job), as that is never cached. What
@@ -192,9 +192,9 @@ static int measure(void *(*one)(void *), long writers)
 	machine = number("/proc/stat", "\nctxt ") - machine;
 
 	qsort(latency, atomic_load(&done), sizeof(*latency), by_size);
-	printf("cows=%ld seconds=%.6f switches=%ld machine=%ld p50=%llu p99=%llu p999=%llu max=%llu jobs=%ld slab=%ld\n",
+	printf("cows=%ld seconds=%.6f switches=%ld machine=%ld min=%llu p50=%llu p99=%llu p999=%llu max=%llu jobs=%ld slab=%ld\n",
 	       atomic_load(&done), t / 1e9, atomic_load(&switches), machine,
-	       but(500), but(10), but(1), but(0), most_jobs, most_slab);
+	       (unsigned long long)latency[0], but(500), but(10), but(1), but(0), most_jobs, most_slab);
 	return 0;
 }
 
