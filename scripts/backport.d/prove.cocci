@@ -214,22 +214,6 @@ p << resumed.p;
 @@
 wrong(p, "resumes the origin before the snapshot is active")
 
-// A grant is given back on every way out.
-
-@kept exists@
-expression s;
-identifier w;
-position p;
-@@
-while (!wait_for_in_progress(s, &w, ...)) ;
-... when != put_grant(&w)
-return@p ...;
-
-@script:python@
-p << kept.p;
-@@
-wrong(p, "returns without giving its grant back")
-
 @finalize:python@
 @@
 for f in sorted(handed_over - ended):

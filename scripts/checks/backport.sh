@@ -90,9 +90,9 @@ refusals() {
 	t "refuses an origin_map() that it doesn't know" backport-origin-map \
 		refuses_after "has origin_map() in a shape" \
 		's/return do_origin\(o->dev, bio\)/return do_origin_of(o, bio)/'
-	t "refuses a snapshot_map() that it doesn't know" backport-snapshot-map \
-		refuses_after "has snapshot_map() in a shape" \
-		'/^static int snapshot_map/,/^}/s/down_read\(&s->lock\)/lock_snapshot(s)/'
+	t "refuses a snapshot_target that it doesn't know" backport-snapshot-target \
+		refuses_after "has struct target_type snapshot_target in a shape" \
+		'/^static struct target_type snapshot_target/,/^}/s/= snapshot_map,/= map_snapshot,/'
 	t "refuses a snapshot_dtr() that it doesn't know" backport-dtr \
 		refuses_after "has snapshot_dtr() in a shape" \
 		'/^static void snapshot_dtr/,/^}/s/kfree\(s\)/free_snapshot(s)/'
@@ -108,9 +108,6 @@ refusals() {
 	t "refuses a callback that ends early on one way" backport-early-end \
 		refuses_after "copy_callback() does not count the end" \
 		'/^static void copy_callback/,/^}/s/^\tpe->copy_error = .*/&\n\tif (!s)\n\t\treturn;/'
-	t "refuses a snapshot_map() that returns past the grant" backport-grant \
-		refuses_after "snapshot_map() returns without giving its grant back" \
-		'/^static int snapshot_map/,/^}/s/^\t\tr = DM_MAPIO_KILL;/\t\tif (!chunk)\n\t\t\treturn -EIO;\n&/'
 	t "refuses a snapshot_merge_map() that keeps its lock" backport-held \
 		refuses_after "snapshot_merge_map() waits with the snapshot's lock held" \
 		'/^static int snapshot_merge_map/,/^}/{/^\t\tup_write/d}'
