@@ -7,10 +7,10 @@
  * Which code: one of
  *	SEMAPHORE	721b1d98fb51
  *	UPSTREAM	b21555786f18
- *	neither		ours; TRAP=1..6 builds one mistake into it
- * What happens: WRITERS tasks, WRITES writes each, to the origin of SNAPSHOTS
- * snapshots (the last writer's to snapshot 0 with SNAPSHOT_MAP), at a limit of
- * LIMIT; beside them, if defined,
+ *	neither		ours; TRAP=1..8 builds one mistake into it
+ * What happens: WRITERS tasks, WRITES writes each, the last one LAST_WRITES, to the
+ * origin of SNAPSHOTS snapshots (the last writer's to snapshot 0 with
+ * SNAPSHOT_MAP), at a limit of LIMIT; beside them, if defined,
  *	CTR	snapshot_ctr() for another origin, then snapshot_resume() of
  *		snapshot 0
  *	CREATE	snapshot_ctr() and snapshot_resume() of snapshot 1, which does
@@ -18,15 +18,21 @@
  *	DTR	snapshot_dtr() of the last snapshot
  *	SET	a change of the limit to SET, or to SET2
  *	SPURIOUS as many wake-ups from nowhere
+ *	STUCK	the snapshot whose copies never end: who writes to the other one
+ *		must get through (with SNAPSHOT_MAP, and pan -E)
+ *	COPIED	the snapshot that has every chunk already: no write needs a copy there
  * How closely: FINE makes every statement below in_progress_lock a step of its
  * own; without, what is done below it is one step.
- * What else is checked: BOUND, FOREVER: see there.
+ * What else is checked: BOUND (with AT_ONCE), FOREVER: see there.
  */
 #ifndef WRITERS
 #define WRITERS		3
 #endif
 #ifndef WRITES
 #define WRITES		1
+#endif
+#ifndef LAST_WRITES
+#define LAST_WRITES	WRITES
 #endif
 #ifndef SNAPSHOTS
 #define SNAPSHOTS	2
@@ -77,7 +83,7 @@ typedef dm_snapshot {
 	byte	nr_jobs;		/* kcopyd's, until its callback is done */
 	byte	users;			/* of its table, in snapshot_map() */
 	byte	copies;			/* what in_progress should count */
-	byte	raced;			/* see BOUND */
+	byte	on_their_way;		/* see BOUND */
 };
 dm_snapshot snap[SNAPSHOTS];
 
@@ -246,6 +252,7 @@ inline account_end_copy(s)
 #define too_many_copies(s)	(snap[s].in_progress > cow_threshold)
 #else
 #define too_many_copies(s)	(cow_threshold > 0 && snap[s].in_progress >= cow_threshold)
+#define far_from_limit(s)	(cow_threshold <= 0 || snap[s].in_progress < cow_threshold / 2)
 #endif
 
 inline account_start_copy(s, me)
@@ -327,6 +334,41 @@ inline wait_for_in_progress(s, me, unlock_origins)
 }
 
 #endif
+
+/*
+ * BOUND: so many copies of a snapshot more than the limit may be in flight. They
+ * are those of writers that were let in without a grant of it. These are
+ * on_their_way until their copy has started, or they wait, or are through; of
+ * one snapshot, no more than AT_ONCE at a time.
+ */
+#ifdef BOUND
+#define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1))
+hidden byte within_the_bound;
+
+inline let_in_without_grant(s, me)
+{
+	if
+	:: room && !(snap[s].granted_writers & BIT(me)) ->
+		snap[s].on_their_way = snap[s].on_their_way | BIT(me)
+	:: else
+	fi
+}
+
+inline not_on_its_way(me)
+{
+	snap[0].on_their_way = snap[0].on_their_way & ~BIT(me);
+	snap[SNAPSHOTS - 1].on_their_way = snap[SNAPSHOTS - 1].on_their_way & ~BIT(me)
+}
+#else
+#define let_in_without_grant(s, me)	skip
+#define not_on_its_way(me)		skip
+#endif
+#ifndef AT_ONCE
+#define may_be_on_its_way(s)	true
+#else
+#define may_be_on_its_way(s)	(POPCOUNT(snap[s].on_their_way) < AT_ONCE || !far_from_limit(s))
+#endif
+
 #ifdef OURS
 
 /*
@@ -350,6 +392,18 @@ inline let_in(s, me)
 	assert(first_come_first_served)
 }
 
+inline get_grant(s, me)
+{
+#if TRAP != 7
+	snap[s].in_progress++;
+#endif
+	d_step {
+		use(s);
+		w[me].snap = s;
+		snap[s].granted_writers = snap[s].granted_writers | BIT(me)	/* list_add_tail() */
+	}
+}
+
 inline grant_oldest(s)
 {
 	if
@@ -367,12 +421,11 @@ inline grant_oldest(s)
 		:: woken ->
 			d_step {
 				use(s);
-				snap[s].in_progress++;
 				throttled_writers[s]?x;
 				w[x].linked = false;
-				snap[s].granted_writers = snap[s].granted_writers | BIT(x);
 				let_in(s, x)
 			}
+			get_grant(s, x)
 		:: else
 		fi;
 		x = 0
@@ -382,15 +435,12 @@ inline grant_oldest(s)
 		complete(x);
 		x = 0
 #else
-#if TRAP != 7
-		snap[s].in_progress++;
-#endif
-		d_step {	/* list_move_tail() */
+		d_step {	/* list_del() */
 			use(s);
 			throttled_writers[s]?x;
-			snap[s].granted_writers = snap[s].granted_writers | BIT(x);
 			let_in(s, x)
 		}
+		get_grant(s, x);
 		complete(x);
 		x = 0
 #endif
@@ -413,8 +463,9 @@ inline account_end_copy(s)
 	}
 }
 
-inline put_grant_of(g, me, waits_elsewhere)
+inline __put_grant(me, waits_elsewhere)
 {
+	g = w[me].snap;
 	step {
 		spin_lock(g);
 		d_step {	/* list_del() */
@@ -438,21 +489,21 @@ inline put_grant_of(g, me, waits_elsewhere)
 	}
 }
 
-inline put_grant(me, waits_elsewhere)
+inline put_grant(me)
 {
 #if TRAP == 5
 	g = 0;
 	do
 	:: g < SNAPSHOTS && !snap[g].freed && (snap[g].granted_writers & BIT(me)) ->
-		put_grant_of(g, me, waits_elsewhere);
+		w[me].snap = g;
+		__put_grant(me, false);
 		g++
 	:: g < SNAPSHOTS && (snap[g].freed || !(snap[g].granted_writers & BIT(me))) -> g++
 	:: g == SNAPSHOTS -> break
 	od;
 #else
-	g = w[me].snap;
 	if
-	:: g != NULL -> put_grant_of(g, me, waits_elsewhere)
+	:: w[me].snap != NULL -> __put_grant(me, false)
 	:: else
 	fi;
 #endif
@@ -523,7 +574,7 @@ inline must_wait(s, me)
 	}
 }
 
-/* The last part of wait_for_in_progress() below in_progress_lock. */
+/* The last part of __wait_for_in_progress() below in_progress_lock. */
 inline enqueue(s, me)
 {
 	d_step {
@@ -564,7 +615,8 @@ inline enqueue(s, me)
 #endif
 #endif
 		queued = true;
-		x = 0
+		x = 0;
+		not_on_its_way(me)
 	}
 	grant_oldest(s)
 }
@@ -588,15 +640,19 @@ inline up_origins(unlock_origins)
 	fi
 }
 
-/* The middle of wait_for_in_progress(), below in_progress_lock. */
+/* The first part of __wait_for_in_progress() below in_progress_lock. */
 inline look_and_queue(s, me, unlock_origins)
 {
 	spin_lock(s);
 	must_wait(s, me);
 	if
+#if TRAP != 8
+	:: room && w[me].snap == NULL -> get_grant(s, me)
+#endif
 	:: !room && !must_put(me) -> enqueue(s, me)
 	:: else
 	fi;
+	let_in_without_grant(s, me);
 	spin_unlock(s);
 	if
 	:: queued -> up_origins(unlock_origins)
@@ -641,50 +697,20 @@ inline wait_until_granted(s, me)
 }
 #endif
 
-/*
- * True is left in "room". "looked" says that the first look, which takes no
- * lock, found the queue empty; when it did not, whatever the second look finds
- * is found again below the lock.
- */
-inline wait_for_in_progress(s, me, unlock_origins)
+/* True is left in "room". */
+inline __wait_for_in_progress(s, me, unlock_origins)
 {
 	step {
 		room = has_grant(s, me);
 		if
 		:: room
-		:: else ->
-			/* likely(list_empty() ... */
-			d_step {
-				use(s);
-				looked = len(throttled_writers[s]) == 0 || TRAP == 6;
-				s_ = s;
-				overtaken = looked && overtakes(me)
-			}
-			if
-			:: !looked -> look_and_queue(s, me, unlock_origins)
-			:: else
-			fi
+		:: else -> look_and_queue(s, me, unlock_origins)
 		fi
 	}
 	if
-	:: looked ->
-		step {
-			looked = false;
-			/* ... && !too_many_copies()) */
-			d_step { use(s); room = !too_many_copies(s) }
-			if
-			:: room -> d_step {
-				assert(first_come_first_served);
-				w[me].waits_for = NULL
-			   }
-			:: else -> overtaken = false; look_and_queue(s, me, unlock_origins)
-			fi
-		}
-	:: else
-	fi;
-	if
 	:: !room && !queued ->
-		put_grant(me, true);
+		__put_grant(me, true);
+		g = 0;
 		step {
 			spin_lock(s);
 			enqueue(s, me);
@@ -698,6 +724,38 @@ inline wait_for_in_progress(s, me, unlock_origins)
 		queued = false;
 		wait_until_granted(s, me)
 	:: else
+	fi
+}
+
+/* Likewise. Without the lock each look is a step: others may queue in between. */
+inline wait_for_in_progress(s, me, unlock_origins)
+{
+	d_step {	/* list_empty() ... */
+		use(s);
+		room = len(throttled_writers[s]) == 0 || TRAP == 6;
+		s_ = s;
+		passes = room && overtakes(me)	/* if it gets in */
+	}
+	if
+	:: room ->
+		d_step {	/* ... && far_from_limit() */
+			may_be_on_its_way(s) ->
+			use(s);
+			room = far_from_limit(s);
+			overtaken = room && passes;
+			passes = false;
+			assert(first_come_first_served);
+			if
+			:: room -> w[me].waits_for = NULL
+			:: else
+			fi;
+			let_in_without_grant(s, me)
+		}
+	:: else
+	fi;
+	if
+	:: room
+	:: else -> __wait_for_in_progress(s, me, unlock_origins)
 	fi
 }
 
@@ -727,42 +785,26 @@ inline wake_next_writers()
 /* --- who uses it ---------------------------------------------------------- */
 
 /*
- * BOUND: the copies in flight stay below the limit, but for those of writers
- * that looked before others, which looked as well, had started theirs.
- */
-#define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1) + \
-			 (((x) >> 3) & 1) + (((x) >> 4) & 1) + (((x) >> 5) & 1))
-#ifdef BOUND
-hidden byte within_the_bound;
-#endif
-
-/*
  * FOREVER: writers write again and again, each as soon as its last write is
  * through, and a chunk that was not written before. Without an end, nothing but
  * a cycle can be wrong: one in which the first writer gets nothing through.
  */
 #ifdef FOREVER
 byte bios;		/* of chunks, until submitted to the origin */
+
+/* No copy is in flight for ever; that it is passed over is not what we look for. */
+#define ends_next(chunk)	(chunk == BIT(0) && (snap[snapshot].jobs & chunk))
+#else
+#define ends_next(chunk)	false
 #endif
 
 inline start_copy(s, me, chunk)
 {
-#ifdef BOUND
-	/* who has no grant may find the limit reached */
-	d_step {
-		if
-		:: me < WRITERS && snap[s].in_progress >= LIMIT &&
-		   !(snap[s].granted_writers & BIT(me)) ->
-			snap[s].raced = snap[s].raced | chunk
-		:: else
-		fi
-	}
-#endif
 	account_start_copy(s, me);
 #ifdef BOUND
 	atomic {
-		within_the_bound = snap[s].copies <= LIMIT + POPCOUNT(snap[s].raced) &&
-				   POPCOUNT(snap[s].raced) < WRITERS;
+		snap[s].on_their_way = snap[s].on_their_way & ~BIT(me);
+		within_the_bound = snap[s].copies <= LIMIT + BOUND;
 		assert(within_the_bound)
 	}
 #endif
@@ -879,7 +921,7 @@ inline do_origin_throttled(me, chunk)
 	__origin_write(me, chunk)
 #ifdef OURS
 	;
-	put_grant(me, false);
+	put_grant(me);
 	if
 	:: w[me].ticket && TRAP != 4 -> wake_next_writers()
 	:: else
@@ -907,7 +949,7 @@ inline snapshot_map(me, chunk)
 	:: skip			/* needs no copy */
 	fi;
 #ifdef OURS
-	put_grant(me, false);
+	put_grant(me);
 #endif
 	d_step { use(0); snap[0].users-- }
 }
@@ -949,8 +991,9 @@ inline end_of_write(me)
 		w[me].ticket = 0;
 		w[me].waits_for = NULL;
 		w[me].granted = false;
+		not_on_its_way(me);
 #ifndef FOREVER
-		chunk = chunk << WRITERS;
+		chunk = chunk << (WRITES == 1 -> 1 : WRITERS);	/* the next of its own */
 		write++;
 #endif
 		forget();
@@ -963,7 +1006,7 @@ proctype writer(byte me)
 	byte s, i, write, nr, first;
 	byte chunk = BIT(me);
 	byte pe_to_start_now, pe_to_start_last;
-	bool room, queued, bio, looked;
+	bool room, queued, passes, bio;
 	byte g;
 	SCRATCH
 
@@ -974,6 +1017,10 @@ proctype writer(byte me)
 		bios = bios | chunk;
 		snap[0].completed = snap[0].completed & ~chunk;
 		snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk
+#ifdef COPIED
+		;
+		snap[COPIED].completed = 255
+#endif
 	   }
 	   if
 	   :: me == 0 ->
@@ -981,7 +1028,7 @@ progress:	skip
 	   :: else
 	   fi;
 #else
-	:: write < WRITES ->
+	:: write < (me == WRITERS - 1 -> LAST_WRITES : WRITES) ->
 #endif
 #ifdef SNAPSHOT_MAP
 		if
@@ -1016,7 +1063,8 @@ end:	do
 		chunk = 1;
 		do
 		:: snap[snapshot].jobs & chunk -> break
-		:: snap[snapshot].jobs & ~(chunk | (chunk - 1)) -> chunk = chunk << 1
+		:: (snap[snapshot].jobs & ~(chunk | (chunk - 1))) && !ends_next(chunk) ->
+			chunk = chunk << 1
 		od;
 		snap[snapshot].jobs = snap[snapshot].jobs & ~chunk;
 		assert(snap[snapshot].pending & chunk);
@@ -1033,10 +1081,6 @@ end:	do
 		d_step {	/* free_pending_exception() */
 			use(snapshot);
 			snap[snapshot].pending_exceptions_count--
-#ifdef BOUND
-			;
-			snap[snapshot].raced = snap[snapshot].raced & ~chunk
-#endif
 		}
 		account_end_copy(snapshot)
 	   }
@@ -1161,7 +1205,11 @@ proctype at_rest()
 #if TRAP == 5
 		holds_and_waits = some(holds_other);
 #endif
+#ifdef STUCK
+		asleep_for_ever = asleep(WRITERS - 1)
+#else
 		asleep_for_ever = some(asleep)
+#endif
 	}
 	assert(!deadlock_behind_origins_lock);
 	assert(!holds_and_waits);
@@ -1177,6 +1225,9 @@ init {
 		:: n < WRITERS -> w[n].snap = NULL; w[n].waits_for = NULL; n++
 		:: else -> break
 		od;
+#ifdef COPIED
+		snap[COPIED].completed = 255;
+#endif
 		if
 		:: spurious_wakeups = SPURIOUS
 		:: SPURIOUS > 0 -> spurious_wakeups = 0
@@ -1204,7 +1255,12 @@ init {
 		od;
 		n = 0;
 		do
+#ifdef STUCK
+		:: n == STUCK -> n++
+		:: n < SNAPSHOTS && n != STUCK -> run kcopyd(n); n++
+#else
 		:: n < SNAPSHOTS -> run kcopyd(n); n++
+#endif
 		:: else -> break
 		od;
 		n = 0;

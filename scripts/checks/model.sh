@@ -95,10 +95,16 @@ group_model() {
 		-DSEMAPHORE -DSNAPSHOTS=1
 	holds upstream-alone "upstream's, as long as no snapshot is removed" "$safety" "" \
 		-DUPSTREAM -DSNAPSHOTS=1 -DCTR -DLIMIT=0 -DSPURIOUS=1
+	# at a limit of 1 each newcomer takes a grant, from 2 on some needn't
 	holds ours-one "ours: 3 writers, 1 snapshot; ctr, dtr" "$safety" "" \
 		-DSNAPSHOTS=1 -DCTR -DDTR
+	holds ours-one-far "ours: 3 writers, 1 snapshot; ctr, dtr; a limit of 2" "$safety" "" \
+		-DSNAPSHOTS=1 -DCTR -DDTR -DLIMIT=2
 	holds ours-two "ours: 2 writers, 2 snapshots; ctr, dtr" "$safety" "" \
 		-DWRITERS=2 -DCTR -DDTR
+	holds ours-two-far "ours: 2 writers, 2 snapshots; ctr, dtr; a limit of 2" "$safety" "" \
+		-DWRITERS=2 -DCTR -DDTR -DLIMIT=2
+	holds ours-three-two "ours: 3 writers, 2 snapshots" "$safety" ""
 	holds ours-limit "ours: 3 writers, 1 snapshot; the limit is raised, or lifted" "$safety" "" \
 		-DSNAPSHOTS=1 -DSET=2 -DSET2=0
 	holds ours-lowered "ours: 3 writers, 1 snapshot; the limit is lowered from 2 to 1" "$safety" "" \
@@ -109,14 +115,40 @@ group_model() {
 		-DWRITERS=2 -DCREATE
 	holds ours-map "ours: 2 writers to the origin, 1 to the snapshot" "$safety" "" \
 		-DSNAPSHOTS=1 -DSNAPSHOT_MAP -DCTR -DSET=2
+	holds ours-stuck "ours: a stuck snapshot, 2 writers to the origin; 1 to the other snapshot gets through" \
+		"$safety" "-E" -DSTUCK=1 -DSNAPSHOT_MAP
 	holds ours-fine "ours, statement by statement: 2 writers, 1 snapshot; dtr, limit, spurious wake-ups" \
 		"$safety" "" -DSNAPSHOTS=1 -DWRITERS=2 -DFINE -DDTR -DSET=2 -DSPURIOUS=1
-	holds ours-bound "ours: the bound on copies in flight; 2 writers, 3 writes each" "$safety" "" \
-		-DBOUND -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
+	holds ours-bound "ours: never over a limit of 1; 3 writers, 2 writes each" "$safety" "" \
+		-DBOUND=0 -DSNAPSHOTS=1 -DWRITES=2
+	holds ours-bound-far "ours: at most 1 over a limit of 4; 2 writers, 3 writes each" "$safety" "" \
+		-DBOUND=1 -DLIMIT=4 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
+	holds ours-bound-three "ours: at most 2 over a limit of 2; 3 writers, 5 writes" "$safety" "" \
+		-DBOUND=2 -DLIMIT=2 -DSNAPSHOTS=1 -DLAST_WRITES=3
+	holds ours-bound-once "ours: at most 1, if only 1 is on its way without a grant" "$safety" "" \
+		-DBOUND=1 -DAT_ONCE=1 -DLIMIT=2 -DSNAPSHOTS=1 -DLAST_WRITES=3
+	holds ours-bound-two "ours: at most 1 over a limit of 1; 2 writers, 2 snapshots, 2 writes each" \
+		"$safety" "" -DBOUND=1 -DWRITERS=2 -DWRITES=2
 	holds ours-ends "ours: comes to an end; 2 writers, 2 snapshots, ctr" "$live" "-l" \
 		-DENDS -DWRITERS=2 -DCTR
+	holds ours-ends-far "ours: comes to an end; the same at a limit of 2" "$live" "-l" \
+		-DENDS -DWRITERS=2 -DCTR -DLIMIT=2
 	holds ours-forever "ours: nobody starves; 2 writers without end, 1 snapshot" "$live" "-l -f" \
 		-DFOREVER -DSNAPSHOTS=1 -DWRITERS=2
+	holds ours-forever-far "ours: nobody starves; the same at a limit of 2" "$live" "-l -f" \
+		-DFOREVER -DSNAPSHOTS=1 -DWRITERS=2 -DLIMIT=2
+	holds ours-forever-three "ours: nobody starves; 3 writers without end, 1 snapshot" \
+		"$live" "-l -f -m2000000" -DFOREVER -DSNAPSHOTS=1
+	holds ours-forever-copied "ours: nobody starves; 2 writers, 2 snapshots, one needs no copies; a limit of 2" \
+		"$live" "-l -f" -DFOREVER -DWRITERS=2 -DCOPIED=0 -DLIMIT=2
+
+	echo "model: what ours does not promise, as README says"
+	breaks over "over the bound" "ours: 1 over a limit of 4, without a grant; 2 writers" "$safety" "" \
+		-DBOUND=0 -DLIMIT=4 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
+	breaks over-two "over the bound" "ours: 1 over a limit of 1; 2 snapshots, a grant of one" "$safety" "" \
+		-DBOUND=0 -DWRITERS=2 -DWRITES=2
+	breaks to-and-fro "starves" "ours: 2 writers without end, 2 snapshots" "$live" "-l -f" \
+		-DFOREVER -DWRITERS=2
 
 	echo "model: what must fail, and how"
 	breaks semaphore "deadlock behind _origins_lock" "the semaphore, with a ctr" "$safety" "" \
@@ -137,6 +169,8 @@ group_model() {
 		-DTRAP=6 -DSNAPSHOTS=1
 	breaks trap6-forever "starves" "trap 6, for ever (assertions ignored)" "$live" "-l -f -A" \
 		-DTRAP=6 -DSNAPSHOTS=1 -DWRITERS=2 -DFOREVER
-	breaks uncounted "over the bound" "a grant that doesn't count as a copy" "$safety" "" \
-		-DTRAP=7 -DBOUND -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
+	breaks trap7 "over the bound" "trap 7, a grant that doesn't count as a copy" "$safety" "" \
+		-DTRAP=7 -DBOUND=0 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=2
+	breaks trap8 "over the bound" "trap 8, near the limit a newcomer takes no grant" "$safety" "" \
+		-DTRAP=8 -DBOUND=0 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=2
 }
