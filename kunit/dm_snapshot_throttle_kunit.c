@@ -861,6 +861,24 @@ static void one_grant_at_most(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, granted(second), 0);
 }
 
+/* The one that is full counts, whichever is looked at first */
+static void far_from_one_limit_is_not_enough(struct kunit *test)
+{
+	struct dm_snapshot *full;
+	int i;
+
+	add_snapshot(test, 1);
+	set_limit(4);
+	for (i = 0; i < 2; i++) {
+		full = snap(test, i);
+		start_copies(full, 4);
+		writes(test, 0, NULL, false, false);
+		expect_soon(test, waiting(full) == 1);
+		end_copies(full, 4);
+		expect_soon(test, idle(test, 0));
+	}
+}
+
 /* A newcomer, too, gives its grant back before it waits elsewhere */
 static void a_newcomer_leaves_its_grant(struct kunit *test)
 {
@@ -1206,6 +1224,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(lowered_limit_holds),
 	KUNIT_CASE(no_grant_is_held_asleep),
 	KUNIT_CASE(one_grant_at_most),
+	KUNIT_CASE(far_from_one_limit_is_not_enough),
 	KUNIT_CASE(a_newcomer_leaves_its_grant),
 	KUNIT_CASE(others_are_not_sent_after_it),
 	KUNIT_CASE(no_room_is_left_behind),
