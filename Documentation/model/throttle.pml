@@ -81,7 +81,7 @@ typedef dm_snapshot {
 	byte	origin_bios;		/* the pe that a chunk's bio waits for */
 	byte	jobs;			/* handed to kcopyd */
 	byte	nr_jobs;		/* kcopyd's, until its callback is done */
-	byte	users;			/* of its table, in snapshot_map() */
+	byte	users;			/* of its table, in map() */
 	byte	copies;			/* what in_progress should count */
 	byte	on_their_way;		/* see BOUND */
 };
@@ -252,7 +252,7 @@ inline account_end_copy(s)
 #define too_many_copies(s)	(snap[s].in_progress > cow_threshold)
 #else
 #define too_many_copies(s)	(cow_threshold > 0 && snap[s].in_progress >= cow_threshold)
-#define far_from_limit(s)	(cow_threshold <= 0 || snap[s].in_progress < cow_threshold / 2)
+#define half_is_free(s)		(cow_threshold <= 0 || snap[s].in_progress < cow_threshold / 2)
 #endif
 
 inline account_start_copy(s, me)
@@ -366,7 +366,7 @@ inline not_on_its_way(me)
 #ifndef AT_ONCE
 #define may_be_on_its_way(s)	true
 #else
-#define may_be_on_its_way(s)	(POPCOUNT(snap[s].on_their_way) < AT_ONCE || !far_from_limit(s))
+#define may_be_on_its_way(s)	(POPCOUNT(snap[s].on_their_way) < AT_ONCE || !half_is_free(s))
 #endif
 
 #ifdef OURS
@@ -383,6 +383,37 @@ inline not_on_its_way(me)
 #define overtakes(me)	(older(0, me) || older(1, me) || older(2, me))
 #endif
 #define first_come_first_served	!overtaken
+
+/*
+ * True is left in "room". Without the lock each look is a step: others may queue
+ * in between.
+ */
+inline far_from_limit(s, me)
+{
+	d_step {	/* list_empty() ... */
+		use(s);
+		room = len(throttled_writers[s]) == 0 || TRAP == 6;
+		s_ = s;
+		passes = room && overtakes(me)	/* if it gets in */
+	}
+	if
+	:: room ->
+		d_step {	/* ... && in_progress < limit / 2 */
+			may_be_on_its_way(s) ->
+			use(s);
+			room = half_is_free(s);
+			overtaken = room && passes;
+			passes = false;
+			assert(first_come_first_served);
+			if
+			:: room -> w[me].waits_for = NULL
+			:: else
+			fi;
+			let_in_without_grant(s, me)
+		}
+	:: else
+	fi
+}
 
 inline let_in(s, me)
 {
@@ -574,7 +605,7 @@ inline must_wait(s, me)
 	}
 }
 
-/* The last part of __wait_for_in_progress() below in_progress_lock. */
+/* The last part of wait_for_in_progress() below in_progress_lock. */
 inline enqueue(s, me)
 {
 	d_step {
@@ -640,7 +671,7 @@ inline up_origins(unlock_origins)
 	fi
 }
 
-/* The first part of __wait_for_in_progress() below in_progress_lock. */
+/* The first part of wait_for_in_progress() below in_progress_lock. */
 inline look_and_queue(s, me, unlock_origins)
 {
 	spin_lock(s);
@@ -698,15 +729,17 @@ inline wait_until_granted(s, me)
 #endif
 
 /* True is left in "room". */
-inline __wait_for_in_progress(s, me, unlock_origins)
+inline wait_for_in_progress(s, me, unlock_origins)
 {
-	step {
-		room = has_grant(s, me);
+	if
+	:: has_grant(s, me) -> room = true
+	:: !has_grant(s, me) ->
+		far_from_limit(s, me);
 		if
 		:: room
-		:: else -> look_and_queue(s, me, unlock_origins)
+		:: else -> step { look_and_queue(s, me, unlock_origins) }
 		fi
-	}
+	fi;
 	if
 	:: !room && !queued ->
 		__put_grant(me, true);
@@ -724,38 +757,6 @@ inline __wait_for_in_progress(s, me, unlock_origins)
 		queued = false;
 		wait_until_granted(s, me)
 	:: else
-	fi
-}
-
-/* Likewise. Without the lock each look is a step: others may queue in between. */
-inline wait_for_in_progress(s, me, unlock_origins)
-{
-	d_step {	/* list_empty() ... */
-		use(s);
-		room = len(throttled_writers[s]) == 0 || TRAP == 6;
-		s_ = s;
-		passes = room && overtakes(me)	/* if it gets in */
-	}
-	if
-	:: room ->
-		d_step {	/* ... && far_from_limit() */
-			may_be_on_its_way(s) ->
-			use(s);
-			room = far_from_limit(s);
-			overtaken = room && passes;
-			passes = false;
-			assert(first_come_first_served);
-			if
-			:: room -> w[me].waits_for = NULL
-			:: else
-			fi;
-			let_in_without_grant(s, me)
-		}
-	:: else
-	fi;
-	if
-	:: room
-	:: else -> __wait_for_in_progress(s, me, unlock_origins)
 	fi
 }
 
@@ -931,7 +932,7 @@ inline do_origin_throttled(me, chunk)
 #endif
 
 #ifdef SNAPSHOT_MAP
-inline snapshot_map(me, chunk)
+inline snapshot_map_throttled(me, chunk)
 {
 	d_step { use(0); snap[0].users++; w[me].on_stack = true }	/* dm_get_live_table() */
 #ifndef SEMAPHORE
@@ -967,7 +968,7 @@ inline forget()
 	pe_to_start_last = 0
 }
 
-/* The stack frame of do_origin_throttled() or snapshot_map() is gone. */
+/* The stack frame of do_origin_throttled() or snapshot_map_throttled() is gone. */
 inline end_of_write(me)
 {
 	d_step {
@@ -1032,7 +1033,7 @@ progress:	skip
 #endif
 #ifdef SNAPSHOT_MAP
 		if
-		:: me == WRITERS - 1 -> snapshot_map(me, chunk); down_read(me)
+		:: me == WRITERS - 1 -> snapshot_map_throttled(me, chunk); down_read(me)
 		:: else -> do_origin_throttled(me, chunk)
 		fi;
 #else
