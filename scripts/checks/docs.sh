@@ -8,7 +8,9 @@ DOCS=$BUILD/docs
 # lines of "code-block:: sh".
 command_lines() {
 	if [[ $1 == *.rst ]]; then
-		awk '/^\.\. code-block:: sh/ { on = 1; next } /^[^ ]/ { on = 0 } on && NF' "$1"
+		awk '/^\.\. code-block:: sh/ { on = 1; next } /^[^ ]/ { on = 0 } !on || !NF { next }
+			{ sub(/^ +/, ""); line = line $0 }
+			!sub(/\\$/, "", line) { print line; line = "" }' "$1"
 	else
 		grep -E '^  +(\./|[A-Z_]+=|(scripts/[a-z]+|git|make|cd|cat|quilt|b4)( |$))' "$1"
 	fi | sed -E 's/^ +//; s/ +# .*//; s/   +.*//'
