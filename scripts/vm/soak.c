@@ -576,9 +576,7 @@ static void *limit_thread(void *arg)
 		n = read(fd, stack, sizeof(stack) - 1);
 		close(fd);
 		stack[n > 0 ? n : 0] = 0;
-		/* Below map(), not for one of its locks */
-		if ((strstr(stack, "_map+") || strstr(stack, "_throttled+")) &&
-		    !strstr(stack, "down_"))
+		if (strstr(stack, "wait_for_in_progress+"))
 			count(seen_throttled);
 	}
 	return arg;
