@@ -6,6 +6,7 @@
 MODEL=$TOP/Documentation/model
 MODEL_RUN=$BUILD/model
 MODEL_MEMORY=6000	# MB
+MODEL_PACKAGES=(spin gcc libc6-dev)
 
 # spin_run DIR LOG CC-FLAGS PAN-FLAGS DEFINES...: what pan says is in LOG, a
 # counterexample in DIR. Fails if that didn't come about.
@@ -88,7 +89,7 @@ breaks() {
 
 group_model() {
 	local safety=-DSAFETY live="-DNP"
-	need spin gcc libc6-dev
+	need "${MODEL_PACKAGES[@]}"
 	mkdir -p "$LOGS"
 	echo "model: what must hold; times are of one core"
 	holds semaphore-alone "the semaphore, with nobody beside the writers" "$safety" "" \
