@@ -10,10 +10,10 @@
  *  state     copy      copy      limit     limit     snapshot  spurious
  *            starts    ends      raised    lowered   removed   wake-up
  *  -------------------------------------------------------------------
- *  far       n+1       n-1       -         -         passes    -
- *            passes    passes    passes    waits               passes
- *  below     n+1       n-1       -         -         passes    -
- *            waits     passes    passes    waits               passes
+ *  far       n+1       n-1       -         -         passes    [3]
+ *            passes    passes    passes    waits
+ *  below     n+1       n-1       -         -         passes    [3]
+ *            waits     passes    passes    waits
  *  at        n+1       n-1       -         -         passes    -
  *            waits     passes    passes    waits               waits
  *  over      n+1       n-1       -         -         passes    -
@@ -27,12 +27,13 @@
  *
  * [1] until the next copy ends or the next writer comes
  * [2] can't happen, but would be counted
- * [3] can't happen
+ * [3] can't happen: it isn't registered, or nobody sleeps
  *
- * In the first four states the writer comes after the event. In "far" less than
- * half of the limit is used: it passes without the lock and without a grant; in
- * "below" it takes one. In "granted" it has been woken but didn't get to run yet;
- * in "gone" it slept for a snapshot that was then removed.
+ * In the first four states the writer comes after the event, but before a
+ * wake-up. In "far" less than half of the limit is used: it passes without the
+ * lock and without a grant; in "below" it takes one. In "granted" it has been
+ * woken but didn't get to run yet; in "gone" it slept for a snapshot that was
+ * then removed.
  *
  * The snapshots here are no more than what the throttle looks at, registered
  * for an origin of their own. They pretend to be merging, so that a write to
@@ -65,6 +66,9 @@ struct test_writer {
 	struct throttle_test *t;
 	struct task_struct *task;
 	struct dm_snapshot *direct;	/* NULL: it writes to the origin */
+	bool maps;			/* what the target's user does: ... */
+	bool reads;
+	unsigned int bytes;
 	bool starts_copy;
 	bool hold;			/* until let_go, when it has passed */
 	unsigned int storm;		/* that many writes, their copies end */
@@ -148,6 +152,19 @@ do {									\
 	KUNIT_EXPECT_TRUE_MSG(test, settled, "never: " #condition);	\
 } while (0)
 
+static void map_once(struct test_writer *tw)
+{
+	struct {
+		char before[512];	/* of dm.c, and the target's data */
+		struct bio bio;
+	} b = { };
+
+	b.bio.bi_opf = tw->reads ? REQ_OP_READ : REQ_OP_WRITE;
+	b.bio.bi_iter.bi_size = tw->bytes;
+	snapshot_map_throttled(tw->direct->ti, &b.bio);
+	WRITE_ONCE(tw->passed, atomic_inc_return(&tw->t->passes));
+}
+
 static void write_once(struct test_writer *tw)
 {
 	struct throttle_test *t = tw->t;
@@ -193,6 +210,8 @@ static int writer_thread(void *data)
 			end_copies(tw->direct, tw->ends);
 		else if (tw->storm)
 			write_storm(tw);
+		else if (tw->maps)
+			map_once(tw);
 		else
 			write_once(tw);
 		/* Pairs with idle(): what it has done can be looked at */
@@ -219,6 +238,7 @@ static struct test_writer *writer(struct kunit *test, int i, struct dm_snapshot 
 	tw->direct = direct;
 	tw->storm = 0;
 	tw->ends = 0;
+	tw->maps = false;
 	tw->hold = false;
 	tw->passed = 0;
 	tw->idle = false;
@@ -244,6 +264,18 @@ static void storms(struct kunit *test, int i, struct dm_snapshot *direct)
 
 	tw->starts_copy = true;
 	tw->storm = STORM;
+	complete(&tw->go);
+}
+
+/* ... or comes by the snapshot's map function, perhaps to read */
+static void maps(struct kunit *test, int i, struct dm_snapshot *s, bool reads,
+		 unsigned int bytes)
+{
+	struct test_writer *tw = writer(test, i, s);
+
+	tw->maps = true;
+	tw->reads = reads;
+	tw->bytes = bytes;
 	complete(&tw->go);
 }
 
@@ -296,10 +328,12 @@ static void add_snapshot(struct kunit *test, int i)
 	f->cow.bdev = &f->cow_bdev;
 	f->store.chunk_size = 8;
 	f->ti.type = &merge_target;
+	f->ti.private = &f->s;
 	f->s.origin = &f->origin;
 	f->s.cow = &f->cow;
 	f->s.store = &f->store;
 	f->s.ti = &f->ti;
+	f->s.valid = 1;
 	init_rwsem(&f->s.lock);
 	INIT_LIST_HEAD(&f->s.list);
 	init_throttle(&f->s);
@@ -399,13 +433,11 @@ static const struct cell cells[] = {
 	{ FAR,     RAISED,   1, true },
 	{ FAR,     LOWERED,  1, false },
 	{ FAR,     REMOVED,  1, true },
-	{ FAR,     SPURIOUS, 1, true },
 	{ BELOW,   STARTS,   2, false },
 	{ BELOW,   ENDS,     0, true },
 	{ BELOW,   RAISED,   1, true },
 	{ BELOW,   LOWERED,  1, false },
 	{ BELOW,   REMOVED,  1, true },
-	{ BELOW,   SPURIOUS, 1, true },
 	{ AT,      STARTS,   3, false },
 	{ AT,      ENDS,     1, true },
 	{ AT,      RAISED,   2, true },
@@ -452,10 +484,20 @@ static void cell_name(const struct cell *c, char *name)
 
 KUNIT_ARRAY_PARAM(cell, cells, cell_name);
 
+/* Wakes writer 0 for nothing, and waits until it sleeps again */
+static void wake_up_for_nothing(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct task_struct *task = t->writer[0].task;
+	unsigned long sleeps = READ_ONCE(task->nvcsw);
+
+	wake_up_process(task);
+	expect_soon(test, READ_ONCE(task->nvcsw) != sleeps);
+}
+
 static void state_and_event(struct kunit *test)
 {
 	const struct cell *c = test->param_value;
-	struct throttle_test *t = test->priv;
 	struct dm_snapshot *s = snap(test, 0);
 	bool locked = false;
 
@@ -512,8 +554,8 @@ static void state_and_event(struct kunit *test)
 			remove_snapshot(test, 0);
 		break;
 	case SPURIOUS:
-		if (t->writer[0].task)
-			wake_up_process(t->writer[0].task);
+		if (c->state > OVER)
+			wake_up_for_nothing(test);
 		break;
 	}
 	if (locked) {
@@ -529,10 +571,8 @@ static void state_and_event(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, waiting(s), 0);
 	} else {
 		expect_soon(test, waiting(s) == 1);
-		if (c->event == SPURIOUS) {
-			/* It runs and sleeps again; nobody else can tell */
-			schedule_timeout_uninterruptible(2);
-		}
+		if (c->event == SPURIOUS && c->state <= OVER)
+			wake_up_for_nothing(test);
 		KUNIT_EXPECT_EQ(test, waiting(s), 1);
 		KUNIT_EXPECT_FALSE(test, passed(test, 0));
 	}
@@ -791,6 +831,73 @@ static void limit_is_the_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
 	writes(test, 1, s, true, false);
 	expect_soon(test, waiting(s) == 1);
+}
+
+/* The target's own way in. A flush has no data. */
+static void only_writes_of_data_are_throttled(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	KUNIT_ASSERT_EQ(test, init_hash_tables(s), 0);
+	s->snapshot_overflowed = 1;	/* writes get no further */
+	set_limit(1);
+	start_copies(s, 1);
+
+	/* A read does, so that we stop it behind the throttle */
+	down_write(&s->lock);
+	maps(test, 0, s, true, SECTOR_SIZE);
+	expect_soon(test, rwsem_is_contended(&s->lock));
+	s->valid = 0;
+	up_write(&s->lock);
+	expect_soon(test, idle(test, 0));
+	s->valid = 1;
+
+	maps(test, 0, s, false, 0);
+	expect_soon(test, idle(test, 0));
+	maps(test, 0, s, false, SECTOR_SIZE);
+	maps(test, 1, s, false, SECTOR_SIZE);
+	expect_soon(test, waiting(s) == 2);
+	/* It keeps its grant until snapshot_map() is through */
+	down_write(&s->lock);
+	end_copies(s, 1);
+	expect_soon(test, rwsem_is_contended(&s->lock));
+	KUNIT_EXPECT_EQ(test, granted(s), 1);
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+	up_write(&s->lock);
+	expect_soon(test, idle(test, 0) && idle(test, 1));
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+
+	/* Far from the limit */
+	set_limit(2);
+	maps(test, 0, s, false, SECTOR_SIZE);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+
+	dm_exception_table_exit(&s->pending, pending_cache);
+	dm_exception_table_exit(&s->complete, exception_cache);
+}
+
+/* It starts no more copies; those in flight may take long */
+static void an_invalid_snapshot_has_no_limit(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	start_copies(s, 2);
+	for (i = 0; i < 3; i++) {
+		writes(test, i, i ? NULL : s, false, false);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	WRITE_ONCE(s->valid, 0);
+	/* Who comes now lets the others go, too */
+	writes(test, 3, NULL, false, false);
+	for (i = 0; i < 4; i++)
+		expect_soon(test, idle(test, i));
+	writes(test, 0, s, false, false);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
 }
 
 static void two_full_snapshots(struct kunit *test, long limit,
@@ -1211,6 +1318,8 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE_PARAM(far_from_the_limit_takes_no_lock, limit_gen_params),
 	KUNIT_CASE(origins_lock_is_free_while_asleep),
 	KUNIT_CASE(limit_is_the_limit),
+	KUNIT_CASE(only_writes_of_data_are_throttled),
+	KUNIT_CASE(an_invalid_snapshot_has_no_limit),
 	KUNIT_CASE(one_for_one_in_order),
 	KUNIT_CASE(a_grant_counts_as_a_copy),
 	KUNIT_CASE(grants_begin_near_the_limit),
