@@ -120,18 +120,26 @@ patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
 }
 
-# patches_for TREE LIST: the same, without the KUnit tests if TREE has no KUnit,
-# and without the documentation if it isn't yet where it is since v5.3.
+# patches_for TREE LIST: the same, without the KUnit tests if TREE's KUnit lacks
+# what they need (it has it since v5.18), and without the documentation if it isn't yet where it is since v5.3.
 PAGE=Documentation/admin-guide/device-mapper/snapshot.rst
 patches_for() {
 	local p
 	while read -r p; do
 		case $p in
-		*-kunit-*) [ -e "$1/include/kunit/test.h" ] || continue ;;
+		*-kunit-*) has_kunit "$1" || continue ;;
 		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
 		esac
 		echo "$p"
 	done < <(patches_of "$2")
+}
+
+has_kunit() { grep -qsw KUNIT_ASSERT_NOT_NULL "$1/include/kunit/test.h"; } # TREE
+
+# left_out TREE: says which of a list's patches patches_for() leaves out.
+left_out() {
+	has_kunit "$1" || echo "  without the KUnit tests, as its KUnit lacks what they need, or it has none"
+	[ -e "$1/$PAGE" ] || echo "  without the documentation, as it has no $PAGE"
 }
 
 subject_of() { # PATCHFILE
@@ -189,15 +197,16 @@ without() { # FILE REGEX FUNCTIONS: says which of them lack it
 #   none		neither semaphore nor counter
 #   semaphore		721b1d98fb51
 #   upstream		b21555786f18
-#   ours		patches/0003, which needs all before it, is in
+#   ours		the throttle of the whole series
+#   fixed		patches/0002, or upstream/0001, but not all that follow it
 #   partial REASON	some of its parts, but not all
 state_of() {
 	local f=$1 start end starts ends copies callbacks
 
-	if grep -qw granted_writers "$f"; then
+	if grep -qw far_from_limit "$f"; then
 		echo ours
 	elif grep -qw throttled_writers "$f"; then
-		echo "partial our fix is in, the patches after it are not"
+		echo fixed
 	elif grep -qw in_progress_wait "$f"; then
 		if grep -qw cow_count "$f"; then
 			echo "partial both cow_count and in_progress_wait"
@@ -236,6 +245,7 @@ state_of() {
 why_not() { # STATE: why no list is for a tree in this state, and what to do
 	case $1 in
 	ours) echo "has this fix already; nothing to do" ;;
+	fixed) echo "has the fix of its throttle already, without what comes after it; for that, git am what it lacks of patches/0003 and later" ;;
 	none) echo "does not limit its copies at all (no cow_count, no in_progress); nothing to fix, leave it" ;;
 	partial*) echo "is half-patched: ${1#partial }; take that patch back or complete it first" ;;
 	esac

@@ -208,8 +208,7 @@ group_backport() {
 	need git coccinelle python3 shellcheck "${BUILD_PACKAGES[@]}"
 	local s=$BUILD/small/backport
 	SMALL=$s
-	export GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost
-	export GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
+	commits_as_check
 	tree 6.1 && apply_list "$TREE" series.revert >/dev/null || { not_ok "backport: no tree"; return; }
 	OBJ=$BUILD/backport-obj
 	rm -rf "$s" && mkdir -p "$s" && git -C "$TREE" archive HEAD Kbuild MAINTAINERS drivers/md \

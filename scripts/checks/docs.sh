@@ -4,15 +4,16 @@
 DOCS=$BUILD/docs
 
 # command_lines FILE: the command lines in it, without their explanations. In
-# README these are indented lines that begin like a command, in the pages the
-# lines of "code-block:: sh".
+# a README these are indented lines that begin like a command and those that "&&"
+# joins, in the pages the lines of "code-block:: sh".
 command_lines() {
 	if [[ $1 == *.rst ]]; then
 		awk '/^\.\. code-block:: sh/ { on = 1; next } /^[^ ]/ { on = 0 } !on || !NF { next }
 			{ sub(/^ +/, ""); line = line $0 }
 			!sub(/\\$/, "", line) { print line; line = "" }' "$1"
 	else
-		grep -E '^  +(\./|[A-Z_]+=|(scripts/[a-z]+|git|make|cd|cat|quilt|b4)( |$))' "$1"
+		sed ':join; /&&$/{ N; s/&&\n */\&\& /; b join; }' "$1" |
+			grep -E '^  +(\./|[A-Z_]+=|(scripts/[a-z]+|git|make|cd|cat|quilt|b4|spin)( |$))'
 	fi | sed -E 's/^ +//; s/ +# .*//; s/   +.*//'
 }
 
@@ -77,6 +78,10 @@ try() {
 		;;
 	"b4 send") # group mail has it write, print and reflect mails
 		gives 0 "usage: b4 send" b4 send --help
+		;;
+	spin\ *) # the README next to it says what it finds
+		mkdir -p "$DOCS/model" && cp "$TOP/Documentation/model/throttle.pml" "$DOCS/model" &&
+			(cd "$DOCS/model" && eval "$line") | tee /dev/stderr | grep 'non-progress cycle'
 		;;
 	"make -C Documentation/figures")
 		(cd "$TOP" && make -n -B -C Documentation/figures)
@@ -163,28 +168,24 @@ in_tree_page() {
 
 group_docs() {
 	local f line n=0 page had_own=0
-	need git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx quilt \
+	need "${MODEL_PACKAGES[@]}" git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx quilt \
 		gcc flex bison
 	[ -d "$BUILD/linux-own" ] && had_own=1
 	commits_as_check
 	tree 6.12 && small_trees >"$LOGS/check-docs-trees.log" 2>&1 ||
 		{ not_ok "docs: no trees: $LOGS/check-docs-trees.log"; return; }
 	apply_list "$TREE" series.upstream >/dev/null
-	for f in README Documentation/*.rst; do
-		[[ $f == README ]] || t "$f parses without a warning" "docs-rst-${f##*/}" \
+	for f in README Documentation/model/README Documentation/*.rst; do
+		[[ $f == *README ]] || t "$f parses without a warning" "docs-rst-${f##*/}" \
 			rst2html --halt=2 "$TOP/$f" "$DOCS/$(basename "$f" .rst).html"
-		t "$f names files that are there" "docs-files-${f##*/}" mentioned "$TOP/$f"
+		t "$f names files that are there" "docs-files-${f//\//-}" mentioned "$TOP/$f"
 		while IFS= read -r line; do
 			n=$((n + 1))
 			t "$f: $line" "docs-$n" try "$line"
 		done < <(cd "$TOP" && command_lines "$f")
 	done
 	t "figures are what their sources give" docs-figures figures
-	if grep -ql '^+++ b/Documentation/admin-guide/device-mapper/snapshot.rst' "$TOP"/patches/*.patch; then
-		t "make htmldocs: no warning for snapshot.rst" docs-html in_tree_page
-	else
-		skip "make htmldocs: no patch touches snapshot.rst yet"
-	fi
+	t "make htmldocs: no warning for snapshot.rst" docs-html in_tree_page
 	((had_own)) || rm -rf "$BUILD/linux-own"
 	at "$TREE" base
 }

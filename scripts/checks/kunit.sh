@@ -61,7 +61,7 @@ THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
 	account_end_copy init_throttled_writer get_grant grant_oldest
 	__put_in_progress __put_grant put_grant release_writers must_wait
 	wait_for_in_progress wake_next_writers __do_origin_throttled
-	do_origin_throttled"
+	do_origin_throttled __snapshot_map_throttled snapshot_map_throttled"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
 # dm-snap.c instrumented, and nothing of it inlined, or each copy would have

@@ -11,15 +11,34 @@ group_mutants() {
 	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
 	git -C "$TREE" commit -qam "tests give up earlier"
 	run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
+	unharmed uml_build killed_on_uml || return
 	for f in "$TOP"/kunit/mutants/*.patch; do
 		mutant "$f" uml_build killed_on_uml
 	done
+	unharmed uml_build killed_on_uml
 	need "${GUEST_PACKAGES[@]}"
 	initramfs || { not_ok "mutants: no initramfs"; return; }
+	unharmed "guest_kernel mutant" killed_on_smp || return
 	for f in "$TOP"/kunit/mutants/smp/*.patch; do
 		mutant "$f" "guest_kernel mutant" killed_on_smp
 	done
+	unharmed "guest_kernel mutant" killed_on_smp
 	at "$TREE" base
+}
+
+# unharmed BUILD KILLED: without a fault nothing kills it, or all that is said of
+# the mutants is worth nothing.
+unharmed() {
+	local said
+	if ! $1 >"$LOGS/mutant.log" 2>&1; then
+		not_ok "without a fault: does not compile: $LOGS/mutant.log"
+	elif said=$($2 unharmed); then
+		not_ok "without a fault: $said"
+	else
+		ok "without a fault all tests pass"
+		return
+	fi
+	return 1
 }
 
 # mutant FILE BUILD KILLED: the two are commands; KILLED prints what killed it.
@@ -49,7 +68,7 @@ uml_build() {
 # built say against it. Fails if they all pass.
 killed_on_uml() {
 	local out=$LOGS/mutant.console start=$SECONDS pid said=
-	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|BUG|Kernel panic|Oops'
+	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|\bBUG\b|Kernel panic|Oops'
 	: >"$out"
 	setsid "$BUILD/kunit-6.12/linux" kunit.enable=1 mem=1G console=tty \
 		kunit_shutdown=halt >"$out" 2>&1 </dev/null 9>&- &

@@ -99,7 +99,10 @@ at_every_step() { # LIST V: applies LIST, a test for every patch of it
 	local p log
 	while read -r p; do
 		log=builds-$2-$1-${p//\//-}
-		git -C "$TREE" am --quiet "$TOP/patches/$p" >/dev/null 2>&1
+		if ! git -C "$TREE" am --quiet "$TOP/patches/$p" >"$LOGS/check-$log.log" 2>&1; then
+			not_ok "$2: git am of ${p%.patch}: $LOGS/check-$log.log"
+			return
+		fi
 		t "$2: builds without a new warning after ${p%.patch}" "$log" \
 			builds "$2" "$LOGS/check-warnings-$2"
 	done < <(patches_of "$1")

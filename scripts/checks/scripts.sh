@@ -77,6 +77,10 @@ apply_tests() {
 	git -C "$d" rm -qr Documentation && git -C "$d" commit -q --amend --no-edit
 	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" series
 	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
+	small_tree "$d" base
+	git -C "$d" am -q "$TOP"/patches/upstream/0001-* "$TOP"/patches/000[67]-*
+	t "apply: a tree with what stable gets is told what it lacks" apply-stable \
+		refuses "has the fix of its throttle already" "$d"
 
 	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
 	mkdir -p "$s/plain"
@@ -138,9 +142,17 @@ splat_tests() {
 		got=$("$VM/splats" "$f" | cut -d: -f1 | sort -u | paste -sd, -)
 		t "splats: ${f##*/}" "splats-${f##*/}" test "$got" = "$want"
 	done
+	t "splats: a console for each kind" splats-kinds each_kind
 }
 
-# The figures in Documentation are what came out of the run beside them.
+each_kind() { # that scripts/vm/splats knows has been recorded
+	local kinds
+	kinds=$(sed -n "/^patterns='/,/^'/s/^\([a-z-]*\)	.*/\1/p" "$VM/splats" | sort -u)
+	[ -n "$kinds" ] && ! grep -vxFf <(cd "$VM/consoles" && printf '%s\n' *.console |
+		sed 's/\.console$//' | tr , '\n') <<<"$kinds"
+}
+
+# The table in Documentation is that of the CSV beside it.
 bench_tests() {
 	local d=$BUILD/bench-report
 	rm -rf "$d" && mkdir -p "$d" &&

@@ -32,6 +32,7 @@ notices() {
 group_soak() {
 	soaks "6.12: $SOAK_MINUTES minutes, under KASAN and lockdep" kasan $SOAK_MINUTES
 	soaks "6.12: $SOAK_MINUTES minutes, under KCSAN" kcsan $SOAK_MINUTES --kcsan
+	soaks "6.12: 2 minutes, the origin live while snapshots are reloaded" live 2 --live-reload
 	notices origin
 	notices snapshot
 }
