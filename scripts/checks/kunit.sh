@@ -49,7 +49,7 @@ group_kunit() {
 
 mutants_apply() {
 	local f rc=0
-	for f in "$TOP"/kunit/mutants/*.patch "$TOP"/kunit/mutants/smp/*.patch; do
+	for f in "$TOP"/kunit/mutants/*.patch "$TOP"/kunit/mutants/*/*.patch; do
 		git -C "$TREE" apply --check "$f" || { echo "$f"; rc=1; }
 	done
 	return $rc

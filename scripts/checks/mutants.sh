@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# shellcheck source=../lib.sh disable=SC2153
+# shellcheck source=../lib.sh disable=SC2153,SC2034
 # Group "mutants" of scripts/check: faults that the KUnit tests must notice: a
 # test fails, the kernel says that something is wrong, or the tests don't come to
-# an end. Those below smp/ need more than one CPU, which UML doesn't have.
+# an end. Those below smp/ need more than one CPU, which UML doesn't have; those
+# below kcsan/ are for KCSAN to see.
 
 group_mutants() {
-	local f
+	local f CONFIG_FROM=("${CONFIG_FROM[@]}")
 	kunit_tree 6.12 || return
 	# What doesn't happen on UML within three seconds won't in thirty.
 	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
@@ -23,6 +24,15 @@ group_mutants() {
 		mutant "$f" "guest_kernel mutant" killed_on_smp
 	done
 	unharmed "guest_kernel mutant" killed_on_smp
+	# The tests as they are: KCSAN makes them slow
+	kunit_tree 6.12 || return
+	OBJ=$BUILD/guest-6.12-kcsan
+	CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
+	initramfs "$VM/again" && unharmed "guest_kernel mutant" killed_by_kcsan || return
+	for f in "$TOP"/kunit/mutants/kcsan/*.patch; do
+		mutant "$f" "guest_kernel mutant" killed_by_kcsan
+	done
+	initramfs
 	at "$TREE" base
 }
 
@@ -89,9 +99,13 @@ killed_on_uml() {
 	[ -n "$said" ]
 }
 
-killed_on_smp() { # NAME: likewise, in a guest with four CPUs, KASAN, and lockdep
-	local log=$LOGS/mutant-${1//\//-}.console
-	SCENARIO_LIMIT=120 scenario "$KERNEL" kunit "$log" >&2
+# killed_on_smp NAME: likewise, in a guest with four CPUs, KASAN, and lockdep;
+# killed_by_kcsan NAME: with KCSAN, and in ten runs, as it sees one race in many.
+killed_on_smp() { SCENARIO_LIMIT=120 killed_in_guest kunit "$1"; }
+killed_by_kcsan() { GUEST_ARGS=again=10 SCENARIO_LIMIT=600 killed_in_guest again "$1"; }
+killed_in_guest() { # SCENARIO NAME
+	local log=$LOGS/mutant-${2//\//-}.console
+	scenario "$KERNEL" "$1" "$log" >&2
 	[ "$RESULT$SPLATS" != ok ] || return
 	if [ -n "$SPLATS" ]; then
 		echo "$SPLATS"

@@ -53,8 +53,8 @@ quilt_list() {
 		git reset -q && git diff --exit-code && ! git ls-files --others | grep .)
 }
 
-# warnings: what W=1 and sparse say of dm-snap.c, all that the patches compile, as TREE has it checked out,
-# without line numbers. Fails if it doesn't compile.
+# warnings: what W=1 and sparse say, without line numbers, of TREE's dm-snap.c,
+# which is all that the patches compile. Fails if it doesn't compile.
 warnings() {
 	local out=$LOGS/check-warnings.log
 	guest_config >"$out" 2>&1 || { cat "$out"; return 1; }
@@ -78,12 +78,11 @@ exports() {
 }
 
 BUILDS=
-# builds V BASE: no warning that the file BASE, of the tree without our patches,
-# doesn't have (mainline has two of sparse's), nothing that the kernel lacks; on
-# one target the kernel is linked, too. What all patches make, group vm links.
+# builds BASE: no warning that the file BASE, of the tree without our patches,
+# doesn't have (mainline has two of sparse's), and nothing that the kernel lacks.
+# Group targets links and boots each step, group vm what all patches make.
 builds() {
-	local v=$1 id
-	shift
+	local id
 	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')
 	[[ $BUILDS == *" $id "* ]] && { echo "the source was built a moment ago"; return; }
 	warnings >"$1.now" || { cat "$1.now"; return 1; }
@@ -91,8 +90,15 @@ builds() {
 	! comm -13 "$1" "$1.now" | grep . || return 1
 	echo "wanted of the kernel, and not exported:"
 	! exported "$1.exports" | grep . || return 1
-	! thorough "$v" || guest_kernel "$(git -C "$TREE" rev-parse --short HEAD)" || return
+	[ "$g" != targets ] || boots || return
 	BUILDS+=" $id "
+}
+
+boots() {
+	local console=$LOGS/check-boots.console
+	guest_kernel "$(git -C "$TREE" rev-parse --short HEAD)" && initramfs || return
+	scenario "$KERNEL" boot "$console"
+	verdict boot "$console" | tee /dev/stderr | grep -qx passes
 }
 
 at_every_step() { # LIST V: applies LIST, a test for every patch of it
@@ -104,7 +110,7 @@ at_every_step() { # LIST V: applies LIST, a test for every patch of it
 			return
 		fi
 		t "$2: builds without a new warning after ${p%.patch}" "$log" \
-			builds "$2" "$LOGS/check-warnings-$2"
+			builds "$LOGS/check-warnings-$2"
 	done < <(patches_of "$1")
 }
 
