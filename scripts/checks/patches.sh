@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck source=../lib.sh disable=SC2153
+# shellcheck source=../lib.sh disable=SC2153,SC2154
 # Group "patches" of scripts/check: the lists apply, build at every step, meet.
 
 KUNIT_TEST=dm_snapshot_throttle_kunit.c
