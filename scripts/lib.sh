@@ -44,7 +44,7 @@ trap 'exit 143' TERM HUP
 # lock_build: one script at a time works in build/; those that it calls may.
 lock_build() {
 	[ -n "${BUILD_LOCKED:-}" ] && return
-	mkdir -p "$BUILD"
+	mkdir -p "$LOGS"
 	exec 9>"$BUILD/lock"
 	flock --nonblock 9 ||
 		die "another of these scripts is at work in $BUILD; wait for it to end"
