@@ -134,7 +134,9 @@ as_module() {
 		grep CONFIG_DM_SNAPSHOT "$obj/.config" &&
 		grep -qx CONFIG_DM_SNAPSHOT=m "$obj/.config" &&
 		grep -qx CONFIG_DM_SNAPSHOT_THROTTLE_KUNIT_TEST=y "$obj/.config" &&
-		make -C "$TREE" O="$obj" -s -j"$JOBS" W=1 all && ls -l "$obj/drivers/md/dm-snapshot.ko"
+		make -C "$TREE" O="$obj" -s -j"$JOBS" W=1 all >"$obj/module.log" 2>&1 &&
+		! grep -E 'drivers/md/(dm-snap|tests/).*(warning|error):' "$obj/module.log" &&
+		ls -l "$obj/drivers/md/dm-snapshot.ko"
 }
 
 # --- again and again
