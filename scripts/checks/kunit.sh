@@ -135,7 +135,7 @@ as_module() {
 		grep -qx CONFIG_DM_SNAPSHOT=m "$obj/.config" &&
 		grep -qx CONFIG_DM_SNAPSHOT_THROTTLE_KUNIT_TEST=y "$obj/.config" &&
 		make -C "$TREE" O="$obj" -s -j"$JOBS" W=1 all >"$obj/module.log" 2>&1 &&
-		! grep -E 'drivers/md/(dm-snap|tests/).*(warning|error):' "$obj/module.log" &&
+		! grep -E 'drivers/md/(dm-snap|tests/)[^ ]*:[0-9]+:.*(warning|error):' "$obj/module.log" &&
 		ls -l "$obj/drivers/md/dm-snapshot.ko"
 }
 
