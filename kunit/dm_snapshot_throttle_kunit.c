@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests for the copy-on-write throttle of dm-snapshot: the state machine
- * of account_start_copy(), account_end_copy(), wait_for_in_progress() and
- * put_grant(). Included by dm-snap.c, because all of these are static.
+ * of account_start_copy(), account_end_copy(), may_start_copy(),
+ * wait_for_in_progress() and put_grant(). Included by dm-snap.c, because all of
+ * these are static.
  *
- * What must happen to a writer to the origin, by state of its snapshot and
+ * What must happen to a writer that needs a copy, by state of its snapshot and
  * itself. "n" is in_progress: copies in flight plus grants.
  *
  *  state     copy      copy      limit     limit     snapshot  spurious
@@ -35,10 +36,11 @@
  * woken but didn't get to run yet; in "gone" it slept for a snapshot that was
  * then removed.
  *
- * The snapshots here are no more than what the throttle looks at, registered
- * for an origin of their own. They pretend to be merging, so that a write to
- * the origin passes them by without a copy; a writer that does start one is a
- * "direct" writer, which does what snapshot_map_throttled() does.
+ * The snapshots here are no more than what a write to their origin looks at,
+ * registered for an origin of their own. Their store pretends that an exception
+ * is being copied as soon as it is there, so that nothing ever is; whether that
+ * counts as a copy is up to the test. A "direct" writer does to a snapshot what
+ * snapshot_map_throttled() does.
  *
  * No test waits for a time: each waits for a state, and fails if it doesn't
  * come about for a long while.
@@ -47,6 +49,8 @@
 #include <kunit/test.h>
 #include <linux/kthread.h>
 #include <linux/prandom.h>
+
+#include "../dm-core.h"		/* for a table that has a size */
 
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
@@ -59,13 +63,21 @@ struct test_snapshot {
 	struct block_device cow_bdev;
 	struct dm_exception_store store;
 	struct dm_target ti;
+	struct dm_table table;
+	sector_t high;
+	bool counts;			/* an exception is a copy in flight */
+	bool full;			/* ... or can't be made */
+	unsigned int exceptions;
 	bool registered;
 };
 
 struct test_writer {
 	struct throttle_test *t;
 	struct task_struct *task;
-	struct dm_snapshot *direct;	/* NULL: it writes to the origin */
+	struct dm_snapshot *direct;	/* NULL: it writes to the origin, ... */
+	chunk_t chunk;			/* here */
+	struct bio *bio;
+	int r;
 	bool maps;			/* what the target's user does: ... */
 	bool reads;
 	unsigned int bytes;
@@ -86,6 +98,7 @@ struct throttle_test {
 	struct test_snapshot *snap[2];
 	struct test_writer writer[MAX_WRITERS];
 	atomic_t passes;
+	atomic_t chunks;
 	long old_threshold;
 };
 
@@ -104,6 +117,21 @@ static void end_copies(struct dm_snapshot *s, unsigned int n)
 {
 	while (n--)
 		account_end_copy(s);
+}
+
+/* As it is when the chunk's copy has ended */
+static void set_copied(struct kunit *test, struct dm_snapshot *s, chunk_t chunk)
+{
+	struct dm_exception *e = alloc_completed_exception(GFP_KERNEL);
+	struct dm_exception_table_lock lock;
+
+	KUNIT_ASSERT_NOT_NULL(test, e);
+	e->old_chunk = chunk;
+	e->new_chunk = 1;
+	dm_exception_table_lock_init(s, chunk, &lock);
+	dm_exception_table_lock(&lock);
+	dm_insert_exception(&s->complete, e);
+	dm_exception_table_unlock(&lock);
 }
 
 static unsigned int in_progress(struct dm_snapshot *s)
@@ -168,19 +196,18 @@ static void map_once(struct test_writer *tw)
 static void write_once(struct test_writer *tw)
 {
 	struct throttle_test *t = tw->t;
-	struct throttled_writer w;
+	struct throttled_writer w = { .snap = NULL };
 
 	if (!tw->direct) {
-		struct bio bio = { };
-
-		do_origin_throttled(&t->origin, &bio);
+		tw->bio->bi_iter.bi_sector = chunk_to_sector(&t->snap[0]->store, tw->chunk);
+		tw->r = do_origin_throttled(&t->origin, tw->bio);
+		tw->chunk = atomic_inc_return(&t->chunks);
 		WRITE_ONCE(tw->passed, atomic_inc_return(&t->passes));
 		return;
 	}
 
-	init_throttled_writer(&w);
-	while (!wait_for_in_progress(tw->direct, &w, false))
-		;
+	while (!may_start_copy(tw->direct, &w))
+		wait_for_in_progress(&w);
 	WRITE_ONCE(tw->passed, atomic_inc_return(&t->passes));
 	if (tw->hold)
 		wait_for_completion(&tw->let_go);
@@ -229,6 +256,8 @@ static struct test_writer *writer(struct kunit *test, int i, struct dm_snapshot 
 	struct test_writer *tw = &t->writer[i];
 
 	if (!tw->task) {
+		tw->bio = kunit_kzalloc(test, sizeof(*tw->bio), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, tw->bio);
 		tw->t = t;
 		init_completion(&tw->go);
 		init_completion(&tw->let_go);
@@ -236,6 +265,7 @@ static struct test_writer *writer(struct kunit *test, int i, struct dm_snapshot 
 		KUNIT_ASSERT_FALSE(test, IS_ERR(tw->task));
 	}
 	tw->direct = direct;
+	tw->chunk = atomic_inc_return(&t->chunks);
 	tw->storm = 0;
 	tw->ends = 0;
 	tw->maps = false;
@@ -254,6 +284,15 @@ static void writes(struct kunit *test, int i, struct dm_snapshot *direct,
 
 	tw->starts_copy = starts_copy;
 	tw->hold = hold;
+	complete(&tw->go);
+}
+
+/* ... to a certain chunk of the origin */
+static void writes_chunk(struct kunit *test, int i, chunk_t chunk)
+{
+	struct test_writer *tw = writer(test, i, NULL);
+
+	tw->chunk = chunk;
 	complete(&tw->go);
 }
 
@@ -318,6 +357,28 @@ static void let_go(struct kunit *test, int i)
 	complete(&t->writer[i].let_go);
 }
 
+static int test_prepare_exception(struct dm_exception_store *store, struct dm_exception *e)
+{
+	struct dm_snap_pending_exception *pe;
+	struct test_snapshot *f = container_of(store, struct test_snapshot, store);
+
+	if (f->full)
+		return -ENOSPC;
+
+	pe = container_of(e, struct dm_snap_pending_exception, e);
+	pe->started = 1;
+	WRITE_ONCE(f->exceptions, f->exceptions + 1);
+	if (f->counts)
+		account_start_copy(&f->s);
+
+	return 0;
+}
+
+static struct dm_exception_store_type test_store = {
+	.name = "test",
+	.prepare_exception = test_prepare_exception,
+};
+
 static void add_snapshot(struct kunit *test, int i)
 {
 	struct throttle_test *t = test->priv;
@@ -326,17 +387,28 @@ static void add_snapshot(struct kunit *test, int i)
 	KUNIT_ASSERT_NOT_NULL(test, f);
 	f->origin.bdev = t->origin_bdev;
 	f->cow.bdev = &f->cow_bdev;
+	f->store.type = &test_store;
 	f->store.chunk_size = 8;
-	f->ti.type = &merge_target;
+	f->store.chunk_mask = 7;
+	f->store.chunk_shift = 3;
+	f->high = LONG_MAX;
+	f->table.num_targets = 1;
+	f->table.highs = &f->high;
+	f->ti.type = &snapshot_target;
+	f->ti.table = &f->table;
 	f->ti.private = &f->s;
 	f->s.origin = &f->origin;
 	f->s.cow = &f->cow;
 	f->s.store = &f->store;
 	f->s.ti = &f->ti;
 	f->s.valid = 1;
+	f->s.active = 1;
 	init_rwsem(&f->s.lock);
+	spin_lock_init(&f->s.pe_allocation_lock);
 	INIT_LIST_HEAD(&f->s.list);
 	init_throttle(&f->s);
+	KUNIT_ASSERT_EQ(test, init_hash_tables(&f->s), 0);
+	KUNIT_ASSERT_EQ(test, mempool_init_slab_pool(&f->s.pending_pool, 1, pending_cache), 0);
 	KUNIT_ASSERT_EQ(test, register_snapshot(&f->s), 0);
 	f->registered = true;
 	t->snap[i] = f;
@@ -355,6 +427,16 @@ static void remove_snapshot(struct kunit *test, int i)
 
 	unregister_snapshot(&t->snap[i]->s);
 	t->snap[i]->registered = false;
+	dm_exception_table_exit(&t->snap[i]->s.pending, pending_cache);
+	dm_exception_table_exit(&t->snap[i]->s.complete, exception_cache);
+	mempool_exit(&t->snap[i]->s.pending_pool);
+}
+
+static unsigned int exceptions(struct kunit *test, int i)
+{
+	struct throttle_test *t = test->priv;
+
+	return READ_ONCE(t->snap[i]->exceptions);
 }
 
 static int throttle_test_init(struct kunit *test)
@@ -594,7 +676,7 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 {
 	const long *limit = test->param_value;
 	struct dm_snapshot *s = snap(test, 0);
-	struct throttled_writer w;
+	struct throttled_writer w = { .snap = NULL };
 	bool passes;
 
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
@@ -602,9 +684,8 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 
 	set_limit(*limit);
 	start_copies(s, 1);
-	init_throttled_writer(&w);
 	spin_lock(&s->in_progress_lock);
-	passes = wait_for_in_progress(s, &w, false);
+	passes = may_start_copy(s, &w);
 	spin_unlock(&s->in_progress_lock);
 	KUNIT_EXPECT_TRUE(test, passes);
 }
@@ -755,13 +836,39 @@ static void who_needs_no_copy_wakes_the_next(struct kunit *test)
 	set_limit(1);
 	start_copies(s, 1);
 	for (i = 0; i < 8; i++) {
-		writes(test, i, i & 1 ? s : NULL, false, false);
+		if (i & 1)
+			writes(test, i, s, false, false);
+		else
+			writes_chunk(test, i, 4711);
 		expect_soon(test, waiting(s) == i + 1);
 	}
 	end_copies(s, 1);
 	for (i = 0; i < 8; i++)
 		expect_soon(test, idle(test, i));
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+}
+
+/* A chunk that is being copied, or has been */
+static void rewrites_are_not_throttled(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	writes_chunk(test, 0, 4711);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	start_copies(s, 1);
+	writes_chunk(test, 0, 4711);
+	expect_soon(test, idle(test, 0));
+
+	set_copied(test, s, 815);
+	writes_chunk(test, 0, 815);
+	expect_soon(test, idle(test, 0));
+
+	writes_chunk(test, 0, 42);
+	expect_soon(test, waiting(s) == 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
 }
 
 /* The next copy that ends lets all in for whom there is room now */
@@ -838,7 +945,6 @@ static void only_writes_of_data_are_throttled(struct kunit *test)
 {
 	struct dm_snapshot *s = snap(test, 0);
 
-	KUNIT_ASSERT_EQ(test, init_hash_tables(s), 0);
 	s->snapshot_overflowed = 1;	/* writes get no further */
 	set_limit(1);
 	start_copies(s, 1);
@@ -873,9 +979,6 @@ static void only_writes_of_data_are_throttled(struct kunit *test)
 	maps(test, 0, s, false, SECTOR_SIZE);
 	expect_soon(test, idle(test, 0));
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
-
-	dm_exception_table_exit(&s->pending, pending_cache);
-	dm_exception_table_exit(&s->complete, exception_cache);
 }
 
 /* It starts no more copies; those in flight may take long */
@@ -890,14 +993,17 @@ static void an_invalid_snapshot_has_no_limit(struct kunit *test)
 		writes(test, i, i ? NULL : s, false, false);
 		expect_soon(test, waiting(s) == i + 1);
 	}
-	WRITE_ONCE(s->valid, 0);
-	/* Who comes now lets the others go, too */
-	writes(test, 3, NULL, false, false);
-	for (i = 0; i < 4; i++)
+	down_write(&s->lock);
+	__invalidate_snapshot(s, -EIO);
+	up_write(&s->lock);
+	for (i = 0; i < 3; i++)
 		expect_soon(test, idle(test, i));
 	writes(test, 0, s, false, false);
 	expect_soon(test, idle(test, 0));
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, idle(test, 0));
 	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 0);
 }
 
 static void two_full_snapshots(struct kunit *test, long limit,
@@ -925,7 +1031,7 @@ static void writers_queue(struct kunit *test, struct dm_snapshot *first, int n)
 /*
  * Both snapshots are at their limit. The writer that waited for the first
  * must not keep its grant while it waits for the second: whoever needs only
- * the first would wait for the second, too.
+ * the first would wait for the second, too. Its copy has been started.
  */
 static void no_grant_is_held_asleep(struct kunit *test)
 {
@@ -940,14 +1046,125 @@ static void no_grant_is_held_asleep(struct kunit *test)
 	expect_soon(test, waiting(second) == 1);
 	expect_soon(test, idle(test, 1));
 	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 0);
 	KUNIT_EXPECT_FALSE(test, passed(test, 0));
 
+	/* The first is full again, but has done its part */
 	end_copies(second, 1);
-	/* ... and now it must wait for the first again */
-	expect_soon(test, waiting(first) == 1);
-	KUNIT_EXPECT_EQ(test, in_progress(second), 0);
-	end_copies(first, 1);
 	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(second), 0);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 1);
+}
+
+/* Nor any longer than it takes to start the copy */
+static void a_grant_goes_back_at_once(struct kunit *test)
+{
+	struct dm_snapshot *first = snap(test, 0), *second;
+
+	add_snapshot(test, 1);
+	second = snap(test, 1);
+	set_limit(4);
+	start_copies(first, 2);
+	down_write(&second->lock);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, rwsem_is_contended(&second->lock));
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, granted(first), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 2);
+	up_write(&second->lock);
+	expect_soon(test, idle(test, 0));
+
+	/* Nor if somebody else has made the copy meanwhile */
+	set_limit(2);
+	writes_chunk(test, 0, 815);
+	expect_soon(test, waiting(first) == 1);
+	set_copied(test, first, 815);
+	down_write(&second->lock);
+	end_copies(first, 1);
+	expect_soon(test, rwsem_is_contended(&second->lock));
+	KUNIT_EXPECT_EQ(test, granted(first), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+	up_write(&second->lock);
+	expect_soon(test, idle(test, 0));
+}
+
+/* Each lets in as many as it may, whatever the other does, and in order */
+static void each_has_its_own_limit(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *first, *second;
+	int i;
+
+	two_full_snapshots(test, 1, &first, &second);
+	t->snap[0]->counts = true;
+	t->snap[1]->counts = true;
+	writers_queue(test, first, 3);
+	for (i = 0; i < 3; i++) {
+		end_copies(first, 1);
+		expect_soon(test, waiting(second) == i + 1);
+		KUNIT_EXPECT_EQ(test, waiting(first), 2 - i);
+		KUNIT_EXPECT_EQ(test, in_progress(first), 1);
+		KUNIT_EXPECT_EQ(test, granted(first), 0);
+	}
+	for (i = 0; i < 3; i++) {
+		end_copies(second, 1);
+		expect_soon(test, idle(test, i));
+		KUNIT_EXPECT_EQ(test, passed(test, i), i + 1);
+		KUNIT_EXPECT_EQ(test, in_progress(second), 1);
+	}
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 3);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 3);
+}
+
+static unsigned int bios_queued(struct dm_snapshot *s, chunk_t chunk)
+{
+	struct dm_snap_pending_exception *pe = __lookup_pending_exception(s, chunk);
+
+	return pe ? bio_list_size(&pe->origin_bios) : 0;
+}
+
+/*
+ * kcopyd's callback retries what is queued: a bio must not be there as long as
+ * its writer sleeps, and may go on only when all its copies have ended.
+ */
+static void bio_is_queued_once(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *first = snap(test, 0), *second;
+
+	add_snapshot(test, 1);
+	second = snap(test, 1);
+	set_limit(1);
+
+	/* Both need a copy, the second one has to wait for it */
+	start_copies(second, 1);
+	writes_chunk(test, 0, 4711);
+	expect_soon(test, waiting(second) == 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, bios_queued(first, 4711), 0);
+	end_copies(second, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 1);
+	KUNIT_EXPECT_EQ(test, bios_queued(first, 4711), 0);
+	KUNIT_EXPECT_EQ(test, bios_queued(second, 4711), 1);
+	KUNIT_EXPECT_EQ(test, t->writer[0].r, DM_MAPIO_SUBMITTED);
+
+	/* The second has been copied */
+	set_copied(test, second, 815);
+	writes_chunk(test, 0, 815);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 2);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 1);
+	KUNIT_EXPECT_EQ(test, bios_queued(first, 815), 1);
+	KUNIT_EXPECT_EQ(test, t->writer[0].r, DM_MAPIO_SUBMITTED);
+
+	/* There is nothing to copy */
+	remove_snapshot(test, 0);
+	writes_chunk(test, 0, 815);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, t->writer[0].r, DM_MAPIO_REMAPPED);
 }
 
 /* Both are near their limit: the writer counts for one, and for none afterwards */
@@ -1003,133 +1220,50 @@ static void a_newcomer_leaves_its_grant(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
 }
 
-/* While copies of the first are in flight, they wake who is left behind */
-static void others_are_not_sent_after_it(struct kunit *test)
+/* Another one came meanwhile, and comes first: the grant must go back, too */
+static void a_new_snapshot_comes_first(struct kunit *test)
 {
-	struct dm_snapshot *first, *second;
-
-	two_full_snapshots(test, 2, &first, &second);
-	writers_queue(test, first, 2);
-
-	end_copies(first, 1);
-	expect_soon(test, waiting(second) == 1);
-	KUNIT_EXPECT_EQ(test, waiting(first), 1);
-	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
-	end_copies(first, 1);
-	expect_soon(test, waiting(second) == 2);
-	KUNIT_EXPECT_EQ(test, in_progress(first), 0);
-	end_copies(second, 1);
-	expect_soon(test, idle(test, 0));
-	expect_soon(test, idle(test, 1));
-}
-
-/* Who went to wait elsewhere sees to the room that it left, once through */
-static void no_room_is_left_behind(struct kunit *test)
-{
-	struct dm_snapshot *first, *second;
-
-	two_full_snapshots(test, 2, &first, &second);
-	writers_queue(test, first, 2);
-
-	end_copies(first, 1);
-	expect_soon(test, waiting(second) == 1);
-	KUNIT_EXPECT_EQ(test, waiting(first), 1);
-
-	/* The other copy of the first never ends */
-	end_copies(second, 1);
-	expect_soon(test, idle(test, 0));
-	expect_soon(test, idle(test, 1));
-	KUNIT_EXPECT_EQ(test, in_progress(first), 1);
-	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
-}
-
-/* A writer that has waited for one snapshot isn't new to the other */
-static void age_counts_everywhere(struct kunit *test)
-{
-	struct dm_snapshot *first, *second;
-
-	two_full_snapshots(test, 1, &first, &second);
-	writers_queue(test, first, 1);
-	writes(test, 1, second, false, true);
-	expect_soon(test, waiting(second) == 1);
-	writes(test, 2, second, false, true);
-	expect_soon(test, waiting(second) == 2);
-
-	end_copies(first, 1);
-	expect_soon(test, waiting(second) == 3);
-	end_copies(second, 1);
-	/* Not behind the others, who keep their grants until they are let go */
-	expect_soon(test, idle(test, 0));
-	expect_soon(test, passed(test, 1));
-	let_go(test, 1);
-	expect_soon(test, passed(test, 2));
-	let_go(test, 2);
-}
-
-/* ... and room there is for who has waited longer still */
-static void age_is_no_licence(struct kunit *test)
-{
-	struct dm_snapshot *first, *second;
-
-	two_full_snapshots(test, 1, &first, &second);
-	writes(test, 1, second, false, true);
-	expect_soon(test, waiting(second) == 1);
-	writers_queue(test, first, 1);
-
-	/* So that it doesn't get any further than its look-up */
-	down_write(&_origins_lock);
-	end_copies(first, 1);
-	set_limit(2);
-	up_write(&_origins_lock);
-	expect_soon(test, passed(test, 1));
-	expect_soon(test, waiting(second) == 1);
-	KUNIT_EXPECT_FALSE(test, passed(test, 0));
-	let_go(test, 1);
-	expect_soon(test, idle(test, 0));
-}
-
-/*
- * ... but who is the oldest itself may pass where there is room, and keeps its
- * grant of the other one: else it would go to and fro between the two for ever.
- */
-static void the_oldest_passes_others(struct kunit *test)
-{
-	struct dm_snapshot *first, *second;
-
-	two_full_snapshots(test, 2, &first, &second);
-	writers_queue(test, first, 1);
-	writes(test, 1, second, false, true);
-	expect_soon(test, waiting(second) == 1);
-	writes(test, 2, first, false, true);
-	expect_soon(test, waiting(first) == 2);
-
-	/* So that it doesn't get any further than its look-up */
-	down_write(&_origins_lock);
-	end_copies(first, 1);
-	set_limit(3);
-	start_copies(first, 1);
-	up_write(&_origins_lock);
-	expect_soon(test, idle(test, 0));
-	expect_soon(test, passed(test, 1));
-	expect_soon(test, passed(test, 2));
-	let_go(test, 1);
-	let_go(test, 2);
-}
-
-/* Who sees that there are too many copies looks again under the lock */
-static void room_comes_meanwhile(struct kunit *test)
-{
-	struct dm_snapshot *s = snap(test, 0);
-	struct throttled_writer w;
+	struct dm_snapshot *old = snap(test, 0), *new;
 
 	set_limit(1);
-	init_throttled_writer(&w);
+	start_copies(old, 1);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(old) == 1);
+	add_snapshot(test, 1);
+	new = snap(test, 1);
+	new->store->chunk_size *= 2;	/* the largest chunks come first */
+	reregister_snapshot(new);
+	start_copies(new, 1);
+
+	end_copies(old, 1);
+	expect_soon(test, waiting(new) == 1);
+	KUNIT_EXPECT_EQ(test, granted(old), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(old), 0);
+	end_copies(new, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+	KUNIT_EXPECT_EQ(test, exceptions(test, 1), 1);
+	KUNIT_EXPECT_EQ(test, in_progress(old), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(new), 0);
+}
+
+/* The exception can't be made: the snapshot is invalid, and the grant goes back */
+static void no_room_for_an_exception(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
 	start_copies(s, 1);
-	spin_lock(&s->in_progress_lock);
-	KUNIT_EXPECT_TRUE(test, must_wait(s, &w));
-	__put_in_progress(s);
-	KUNIT_EXPECT_FALSE(test, must_wait(s, &w));
-	spin_unlock(&s->in_progress_lock);
+	t->snap[0]->full = true;
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, waiting(s) == 1);
+	end_copies(s, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_FALSE(test, s->valid);
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+	KUNIT_EXPECT_EQ(test, t->writer[0].r, DM_MAPIO_REMAPPED);
 }
 
 /* The snapshot goes while its writers sleep; the other one is still there */
@@ -1326,19 +1460,19 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(who_was_let_in_counts),
 	KUNIT_CASE(newcomers_do_not_overtake),
 	KUNIT_CASE(who_needs_no_copy_wakes_the_next),
+	KUNIT_CASE(rewrites_are_not_throttled),
 	KUNIT_CASE_PARAM(limit_changes_while_asleep, limit_gen_params),
 	KUNIT_CASE_PARAM(newcomer_tells_of_a_raised_limit, limit_gen_params),
 	KUNIT_CASE(lowered_limit_holds),
 	KUNIT_CASE(no_grant_is_held_asleep),
+	KUNIT_CASE(a_grant_goes_back_at_once),
+	KUNIT_CASE(each_has_its_own_limit),
+	KUNIT_CASE(bio_is_queued_once),
 	KUNIT_CASE(one_grant_at_most),
 	KUNIT_CASE(far_from_one_limit_is_not_enough),
 	KUNIT_CASE(a_newcomer_leaves_its_grant),
-	KUNIT_CASE(others_are_not_sent_after_it),
-	KUNIT_CASE(no_room_is_left_behind),
-	KUNIT_CASE(age_counts_everywhere),
-	KUNIT_CASE(age_is_no_licence),
-	KUNIT_CASE(the_oldest_passes_others),
-	KUNIT_CASE(room_comes_meanwhile),
+	KUNIT_CASE(a_new_snapshot_comes_first),
+	KUNIT_CASE(no_room_for_an_exception),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),
 	KUNIT_CASE(all_at_once),

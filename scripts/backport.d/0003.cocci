@@ -1,19 +1,31 @@
-// init_throttle() has other neighbours before v5.3.
+// Between the look for an exception and the allocation of one there may be a lock
+// to release, of the table or of the snapshot, or none.
 
 @there@
 @@
-init_throttle(...)
+__origin_write(...)
 {
-	...
-	INIT_LIST_HEAD(&s->granted_writers);
+	<+...
+	may_start_copy(...)
+	...+>
 }
 
 @depends on !there@
-identifier s;
+identifier snap, chunk, e, pe;
 @@
-init_throttle(struct dm_snapshot *s)
+__origin_write(...)
 {
-	...
-	INIT_LIST_HEAD(&s->throttled_writers);
-+	INIT_LIST_HEAD(&s->granted_writers);
+	<...
+	e = dm_lookup_exception(&snap->complete, chunk);
+	if (e)
+		goto next_snapshot;
++
++	if (w && !may_start_copy(snap, w)) {
++		r = -EAGAIN;
++		goto next_snapshot;
++	}
++
+	... when != e
+	pe = alloc_pending_exception(snap);
+	...>
 }

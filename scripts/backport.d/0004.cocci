@@ -1,12 +1,19 @@
-// s->lock, which may be a mutex or a rwsem, is released just before.
+// init_throttle() has other neighbours before v5.3.
 
+@there@
 @@
-expression s, bio;
-@@
-snapshot_merge_map(...)
+init_throttle(...)
 {
-	<...
--	do_origin(s->origin, bio)
-+	do_origin_throttled(s->origin, bio)
-	...>
+	...
+	INIT_LIST_HEAD(&s->granted_writers);
+}
+
+@depends on !there@
+identifier s;
+@@
+init_throttle(struct dm_snapshot *s)
+{
+	...
+	INIT_LIST_HEAD(&s->throttled_writers);
++	INIT_LIST_HEAD(&s->granted_writers);
 }

@@ -128,10 +128,10 @@ refusals() {
 
 refuses_names() {
 	git -C "$SMALL" checkout -qf semaphore &&
-		git -C "$SMALL" grep -l list_first_entry_or_null -- include | sed "s,^,$SMALL/," |
-			xargs sed -i s/list_first_entry_or_null/list_first_or_null/ &&
-		git -C "$SMALL" commit -qam list &&
-		refuses "has no list_first_entry_or_null; backport that first" "$SMALL"
+		git -C "$SMALL" grep -l wait_for_completion_io -- include | sed "s,^,$SMALL/," |
+			xargs sed -i s/wait_for_completion_io/wait_for_completion_of_io/ &&
+		git -C "$SMALL" commit -qam completion &&
+		refuses "has no wait_for_completion_io; backport that first" "$SMALL"
 }
 
 # What trees can't be bent into, as the patches bring it: faults in the outcome
@@ -156,7 +156,7 @@ proofs() {
 		'/^static void snapshot_resume/,/^}/s/^\treregister_snapshot\(s\);/\tif (origin_md)\n\t\tdm_internal_resume_fast(origin_md);\n&/'
 	t "a field that the patches don't initialise" prove-field unproven_patch \
 		"leaves dm_snapshot.granted_writers uninitialised" \
-		0003 's/^\+\tINIT_LIST_HEAD\(&s->granted_writers\);/+\tcond_resched();/'
+		0004 's/^\+\tINIT_LIST_HEAD\(&s->granted_writers\);/+\tcond_resched();/'
 	t "a semaphore that the patches leave" prove-left unproven_patch \
 		"the semaphore is still used after 0002" 0002 's/^\+#include <linux.completion.h>/+#include <linux\/semaphore.h>/'
 }
