@@ -7,7 +7,7 @@
  * Which code: one of
  *	SEMAPHORE	721b1d98fb51
  *	UPSTREAM	b21555786f18
- *	neither		ours; TRAP=1..8 builds one mistake into it
+ *	neither		ours; TRAP=1..13 builds one mistake into it
  * What happens: WRITERS tasks, WRITES writes each, the last one LAST_WRITES, to the
  * origin of SNAPSHOTS snapshots (the last writer's to snapshot 0 with
  * SNAPSHOT_MAP), at a limit of LIMIT; beside them, if defined,
@@ -20,10 +20,9 @@
  *	SPURIOUS as many wake-ups from nowhere
  *	STUCK	the snapshot whose copies never end: who writes to the other one
  *		must get through (with SNAPSHOT_MAP, and pan -E)
- *	COPIED	the snapshot that has every chunk already: no write needs a copy there
  * How closely: FINE makes every statement below in_progress_lock a step of its
  * own; without, what is done below it is one step.
- * What else is checked: BOUND (with AT_ONCE), FOREVER: see there.
+ * What else is checked: BOUND (with AT_ONCE), ONCE, FOREVER: see there.
  */
 #ifndef WRITERS
 #define WRITERS		3
@@ -53,6 +52,12 @@
 #define AUTOREMOVE	/* sleeps on a wait queue, not for a completion */
 #endif
 
+#ifdef CREATE
+#define CTRS		1	/* what snapshot_ctr() makes, or snapshot_resume() moves */
+#else
+#define CTRS		0
+#endif
+
 #define NULL		SNAPSHOTS
 #define TASKS		(WRITERS + SNAPSHOTS)	/* kcopyd's workers, too */
 #define BIT(n)		(1 << (n))
@@ -66,6 +71,13 @@
 #define SCRATCH
 hidden byte x, n, s_, overtaken, woken;
 #endif
+
+/* Local variables of what writers and kcopyd's workers have in common. */
+#define LOCALS							\
+	byte s, i, nr, first, pe_to_start_now, pe_to_start_last, g;	\
+	byte r;							\
+	bool throttled, bio, needs_copy, may, passes;		\
+	SCRATCH
 
 /* --- what the C code has in memory ---------------------------------------- */
 
@@ -93,18 +105,20 @@ chan throttled_writers[SNAPSHOTS] = [TASKS] of { byte };
 typedef throttled_writer {		/* on the writer's stack */
 	bool	on_stack;
 	byte	snap;
-	byte	ticket;
 	bool	granted;		/* the completion: done, */
 	bool	granted_lock;		/* and its lock */
 	bool	linked;			/* AUTOREMOVE: !list_empty(&wait.entry) */
 	byte	waits_for;		/* since first queued, until let in */
+	byte	older;			/* writers that waited for it before */
+	byte	waited;			/* see ONCE */
 };
 throttled_writer w[WRITERS];
-byte throttle_tickets;
 
 short cow_threshold = LIMIT;
 
 byte nr_snapshots, first_snapshot;	/* o->snapshots, in order */
+
+byte in_hand;		/* chunks whose bio is in a task's hands, and on no list */
 
 /* --- what it stands on ---------------------------------------------------- */
 
@@ -135,7 +149,9 @@ inline down_read(me)	/* &_origins_lock, and so below; o->snapshots can't change 
 		!origins_writer && !origins_waiting ->
 		origins_readers++;
 		if
-		:: me < WRITERS -> w[me].on_stack = true
+		:: me < WRITERS && !w[me].on_stack ->
+			w[me].on_stack = true;
+			in_hand = in_hand | chunk	/* the write's bio */
 		:: else
 		fi;
 		nr = nr_snapshots;
@@ -299,12 +315,12 @@ inline account_end_copy(s)
 	}
 }
 
-/* Whether there is room is left in "room". */
+/* Whether there is room is left in "may". */
 inline wait_for_in_progress(s, me, unlock_origins)
 {
-	d_step { use(s); room = !too_many_copies(s) }
+	d_step { use(s); may = !too_many_copies(s) }
 	if
-	:: room
+	:: may
 	:: else ->
 		step {
 			spin_lock(s);
@@ -312,12 +328,12 @@ inline wait_for_in_progress(s, me, unlock_origins)
 			:: too_many_copies(s) ->
 				throttled_writers[s]!me;	/* __add_wait_queue() */
 				state[me] = TASK_UNINTERRUPTIBLE
-			:: else -> room = true
+			:: else -> may = true
 			fi;
 			spin_unlock(s)
 		}
 		if
-		:: room
+		:: may
 		:: else ->
 			if
 			:: unlock_origins -> up_read()
@@ -337,9 +353,9 @@ inline wait_for_in_progress(s, me, unlock_origins)
 
 /*
  * BOUND: so many copies of a snapshot more than the limit may be in flight. They
- * are those of writers that were let in without a grant of it. These are
- * on_their_way until their copy has started, or they wait, or are through; of
- * one snapshot, no more than AT_ONCE at a time.
+ * are those of writers that were let in without a grant. These are on_their_way
+ * until their copy has started, or they are asked again, or are through; of one
+ * snapshot, no more than AT_ONCE at a time.
  */
 #ifdef BOUND
 #define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1))
@@ -348,7 +364,7 @@ hidden byte within_the_bound;
 inline let_in_without_grant(s, me)
 {
 	if
-	:: room && !(snap[s].granted_writers & BIT(me)) ->
+	:: may && !(snap[s].granted_writers & BIT(me)) ->
 		snap[s].on_their_way = snap[s].on_their_way | BIT(me)
 	:: else
 	fi
@@ -376,37 +392,65 @@ inline not_on_its_way(me)
  * Nobody who has waited for s since before this one came may still be waiting.
  */
 #define older(v, me)	(w[v].waits_for == s_ && v != me && \
-			 (!w[me].ticket || w[v].ticket < w[me].ticket))
+			 (w[me].waits_for != s_ || (w[me].older & BIT(v))))
+#define no_longer_older(v, me)	w[v].older = w[v].older & ~BIT(me)
 #if WRITERS == 2
 #define overtakes(me)	(older(0, me) || older(1, me))
+#define who_waits_for(s)	((w[0].waits_for == s) | (w[1].waits_for == s) << 1)
 #else
 #define overtakes(me)	(older(0, me) || older(1, me) || older(2, me))
+#define who_waits_for(s)	((w[0].waits_for == s) | (w[1].waits_for == s) << 1 | \
+			 (w[2].waits_for == s) << 2)
 #endif
 #define first_come_first_served	!overtaken
 
+inline waits_no_longer(me)
+{
+	w[me].waits_for = NULL;
+	w[me].older = 0;
+	no_longer_older(0, me);
+	no_longer_older(1, me);
+	no_longer_older(WRITERS - 1, me)
+}
+
+inline let_in(s, me)
+{
+	s_ = s;
+	overtaken = overtakes(me);
+	waits_no_longer(me);
+	assert(first_come_first_served)
+}
+
 /*
- * True is left in "room". Without the lock each look is a step: others may queue
- * in between.
+ * The answer is left in "may". Without the lock each look is a step: others may
+ * queue in between. Half of 1 is 0: whatever they do, it isn't far then.
  */
+#if LIMIT == 1 && !defined(SET)
+#define NEVER_FAR
+inline far_from_limit(s, me)
+{
+	may = false
+}
+#else
 inline far_from_limit(s, me)
 {
 	d_step {	/* list_empty() ... */
 		use(s);
-		room = len(throttled_writers[s]) == 0 || TRAP == 6;
+		may = len(throttled_writers[s]) == 0 || TRAP == 6;
 		s_ = s;
-		passes = room && overtakes(me)	/* if it gets in */
+		passes = may && overtakes(me)	/* if it gets in */
 	}
 	if
-	:: room ->
+	:: may ->
 		d_step {	/* ... && in_progress < limit / 2 */
 			may_be_on_its_way(s) ->
 			use(s);
-			room = half_is_free(s);
-			overtaken = room && passes;
+			may = half_is_free(s);
+			overtaken = may && passes;
 			passes = false;
 			assert(first_come_first_served);
 			if
-			:: room -> w[me].waits_for = NULL
+			:: may -> waits_no_longer(me)
 			:: else
 			fi;
 			let_in_without_grant(s, me)
@@ -414,14 +458,7 @@ inline far_from_limit(s, me)
 	:: else
 	fi
 }
-
-inline let_in(s, me)
-{
-	s_ = s;
-	overtaken = overtakes(me);
-	w[me].waits_for = NULL;
-	assert(first_come_first_served)
-}
+#endif
 
 inline get_grant(s, me)
 {
@@ -494,7 +531,7 @@ inline account_end_copy(s)
 	}
 }
 
-inline __put_grant(me, waits_elsewhere)
+inline __put_grant(me)
 {
 	g = w[me].snap;
 	step {
@@ -504,41 +541,38 @@ inline __put_grant(me, waits_elsewhere)
 			snap[g].granted_writers = snap[g].granted_writers & ~BIT(me);
 			w[me].snap = NULL
 		}
-		if
-		:: waits_elsewhere && snap[g].in_progress > 1 ->
-			snap[g].in_progress--
-		:: else ->
 #if TRAP == 4
-			snap[g].in_progress--
+		snap[g].in_progress--;
 #elif TRAP == 7
-			grant_oldest(g)
+		grant_oldest(g);
 #else
-			__put_in_progress(g)
+		__put_in_progress(g);
 #endif
-		fi;
 		spin_unlock(g)
 	}
 }
 
 inline put_grant(me)
 {
+	step {
 #if TRAP == 5
-	g = 0;
-	do
-	:: g < SNAPSHOTS && !snap[g].freed && (snap[g].granted_writers & BIT(me)) ->
-		w[me].snap = g;
-		__put_grant(me, false);
-		g++
-	:: g < SNAPSHOTS && (snap[g].freed || !(snap[g].granted_writers & BIT(me))) -> g++
-	:: g == SNAPSHOTS -> break
-	od;
+		g = 0;
+		do
+		:: g < SNAPSHOTS && !snap[g].freed && (snap[g].granted_writers & BIT(me)) ->
+			w[me].snap = g;
+			__put_grant(me);
+			g++
+		:: g < SNAPSHOTS && (snap[g].freed || !(snap[g].granted_writers & BIT(me))) -> g++
+		:: g == SNAPSHOTS -> break
+		od;
 #else
-	if
-	:: w[me].snap != NULL -> __put_grant(me, false)
-	:: else
-	fi;
+		if
+		:: w[me].snap != NULL -> __put_grant(me)
+		:: else
+		fi;
 #endif
-	g = 0
+		g = 0
+	}
 }
 
 inline release_writers(s)
@@ -568,7 +602,7 @@ inline release_writers(s)
 				throttled_writers[s]?x;
 				assert(w[x].on_stack);
 				w[x].snap = NULL;
-				w[x].waits_for = NULL
+				waits_no_longer(x)
 			}
 #ifdef AUTOREMOVE
 			state[x] = TASK_RUNNING;
@@ -583,121 +617,95 @@ inline release_writers(s)
 	}
 }
 
-/* Leaves the answer in "room". */
-inline must_wait(s, me)
-{
-	d_step {
-		use(s);
-		if
-		:: too_many_copies(s) -> room = false
-#if TRAP != 6
-		:: !too_many_copies(s) && len(throttled_writers[s]) > 0 ->
-			throttled_writers[s]?<x>;
-			room = w[me].ticket && w[me].ticket < w[x].ticket
+#if TRAP == 5
+#define has_grant(s, me)	((snap[s].granted_writers & BIT(me)) != 0)
+#define must_put(s, me)		false
+#else
+#define has_grant(s, me)	(w[me].snap == s)
+#define must_put(s, me)		(w[me].snap != s && w[me].snap != NULL)
 #endif
-		:: else -> room = true
-		fi;
-		x = 0;
-		if
-		:: room -> let_in(s, me)
-		:: else
-		fi
-	}
-}
 
-/* The last part of wait_for_in_progress() below in_progress_lock. */
 inline enqueue(s, me)
 {
 	d_step {
 		use(s);
-		if
-		:: !w[me].ticket -> throttle_tickets++; w[me].ticket = throttle_tickets
-		:: else
-		fi;
-		w[me].snap = s;
-		w[me].waits_for = s;
-		w[me].granted = false;		/* init_completion() */
-#if TRAP == 6
-		throttled_writers[s]!me;
-#else
-		n = len(throttled_writers[s]);
-		do
-		:: n > 0 ->
-			throttled_writers[s]?x;
-			if
-			:: !queued && w[x].ticket > w[me].ticket ->
-				throttled_writers[s]!me;
-				queued = true
-			:: else
-			fi;
-			throttled_writers[s]!x;
-			n--
-		:: else -> break
-		od;
-		if
-		:: !queued -> throttled_writers[s]!me
-		:: else
-		fi;
+#ifdef ONCE
+		waited_twice = w[me].waited & BIT(s);
+		assert(!waited_twice);
+		w[me].waited = w[me].waited | BIT(s);
 #endif
+		w[me].snap = s;
+		if
+		:: w[me].waits_for != s -> w[me].older = who_waits_for(s); w[me].waits_for = s
+		:: else
+		fi;
+		w[me].granted = false;		/* init_completion() */
+		throttled_writers[s]!me;	/* list_add_tail() */
 #ifdef AUTOREMOVE
 		w[me].linked = true;
 #if TRAP != 1
 		state[me] = TASK_UNINTERRUPTIBLE;
 #endif
 #endif
-		queued = true;
-		x = 0;
 		not_on_its_way(me)
 	}
 	grant_oldest(s)
 }
 
-#if TRAP == 5
-#define has_grant(s, me)	((snap[s].granted_writers & BIT(me)) != 0)
-#define must_put(me)		false
-#else
-#define has_grant(s, me)	(w[me].snap == s)
-#define must_put(me)		(w[me].snap != NULL)
-#endif
-
-inline up_origins(unlock_origins)
-{
-#if TRAP == 1
-	state[me] = TASK_UNINTERRUPTIBLE;
-#endif
-	if
-	:: unlock_origins -> up_read()
-	:: else
-	fi
-}
-
-/* The first part of wait_for_in_progress() below in_progress_lock. */
-inline look_and_queue(s, me, unlock_origins)
+/* The part of may_start_copy() below in_progress_lock. */
+inline take_or_queue(s, me)
 {
 	spin_lock(s);
-	must_wait(s, me);
+	d_step {
+		may = (len(throttled_writers[s]) == 0 || TRAP == 6) && !too_many_copies(s);
+		if
+		:: may -> let_in(s, me)
+		:: else
+		fi
+	}
 	if
-#if TRAP != 8
-	:: room && w[me].snap == NULL -> get_grant(s, me)
+#if TRAP == 8
+	:: may -> let_in_without_grant(s, me)
+#else
+	:: may -> get_grant(s, me)
 #endif
-	:: !room && !must_put(me) -> enqueue(s, me)
-	:: else
+	:: else -> enqueue(s, me)
 	fi;
-	let_in_without_grant(s, me);
 	spin_unlock(s);
 	if
-	:: queued -> up_origins(unlock_origins)
+	:: !may && throttled -> up_read()	/* the next that its caller does */
 	:: else
 	fi
 }
 
-#if TRAP == 1
-inline wait_until_granted(s, me)
+/* The answer is left in "may". */
+inline may_start_copy(s, me)
 {
+	do
+	:: step { has_grant(s, me) -> may = true; break }
+	:: step { must_put(s, me) -> put_grant(me) }
+#ifdef NEVER_FAR
+	:: step { !has_grant(s, me) && !must_put(s, me) -> take_or_queue(s, me); break }
+#else
+	:: !has_grant(s, me) && !must_put(s, me) ->
+		far_from_limit(s, me);
+		if
+		:: may
+		:: else -> step { take_or_queue(s, me) }
+		fi;
+		break
+#endif
+	od
+}
+
+#if TRAP == 1
+inline wait_for_in_progress(me)
+{
+	state[me] = TASK_UNINTERRUPTIBLE;
 	schedule(me)
 }
 #elif TRAP == 2
-inline wait_until_granted(s, me)
+inline wait_for_in_progress(me)
 {
 	do
 	:: w[me].linked ->
@@ -708,10 +716,10 @@ inline wait_until_granted(s, me)
 	state[me] = TASK_RUNNING
 }
 #elif TRAP == 3
-inline wait_until_granted(s, me)
+inline wait_for_in_progress(me)
 {
 	schedule(me);
-	if			/* finish_wait() */
+	if			/* finish_wait(); there is one snapshot */
 	:: w[me].linked ->
 		step {
 			spin_lock(s);
@@ -722,68 +730,25 @@ inline wait_until_granted(s, me)
 	fi
 }
 #else
-inline wait_until_granted(s, me)
+inline wait_for_in_progress(me)
 {
 	wait_for_completion_io(me)
 }
 #endif
 
-/* True is left in "room". */
-inline wait_for_in_progress(s, me, unlock_origins)
-{
-	if
-	:: has_grant(s, me) -> room = true
-	:: !has_grant(s, me) ->
-		far_from_limit(s, me);
-		if
-		:: room
-		:: else -> step { look_and_queue(s, me, unlock_origins) }
-		fi
-	fi;
-	if
-	:: !room && !queued ->
-		__put_grant(me, true);
-		g = 0;
-		step {
-			spin_lock(s);
-			enqueue(s, me);
-			spin_unlock(s);
-			up_origins(unlock_origins)
-		}
-	:: else
-	fi;
-	if
-	:: queued ->
-		queued = false;
-		wait_until_granted(s, me)
-	:: else
-	fi
-}
-
-inline wake_next_writers()
-{
-	i = 0;
-	do
-	:: i < nr ->
-		step {
-			s = nth_snapshot(i);
-			d_step { use(s); room = len(throttled_writers[s]) == 0 }
-			if
-			:: room
-			:: else ->
-				spin_lock(s);
-				grant_oldest(s);
-				spin_unlock(s)
-			fi;
-			i++
-		}
-	:: else -> break
-	od
-}
-
+#else
+inline may_start_copy(s, me) { may = true }	/* not called */
 #endif
 
 /* --- who uses it ---------------------------------------------------------- */
+
+/*
+ * ONCE: a writer waits for each snapshot once at most, as long as their list
+ * doesn't change.
+ */
+#ifdef ONCE
+hidden byte waited_twice;
+#endif
 
 /*
  * FOREVER: writers write again and again, each as soon as its last write is
@@ -791,13 +756,36 @@ inline wake_next_writers()
  * a cycle can be wrong: one in which the first writer gets nothing through.
  */
 #ifdef FOREVER
-byte bios;		/* of chunks, until submitted to the origin */
-
 /* No copy is in flight for ever; that it is passed over is not what we look for. */
 #define ends_next(chunk)	(chunk == BIT(0) && (snap[snapshot].jobs & chunk))
 #else
 #define ends_next(chunk)	false
 #endif
+
+/* A write's bio is on one list at most, and submitted once: after all its copies. */
+hidden byte in_two_hands, written_too_early;
+
+inline leaves_hand(chunk)
+{
+	in_two_hands = !(in_hand & chunk);
+	assert(!in_two_hands);
+	in_hand = in_hand & ~chunk
+}
+
+#ifdef CREATE	/* resumed without a suspended origin, what is it owed? */
+#define is_copied(s, chunk)	(s == CTRS || (snap[s].completed & chunk))
+#else
+#define is_copied(s, chunk)	((snap[s].completed & chunk) != 0)
+#endif
+inline submit_bio(chunk)	/* to the origin */
+{
+	d_step {
+		leaves_hand(chunk);
+		written_too_early = !((nr == 0 || is_copied(nth_snapshot(0), chunk)) &&
+				      (nr < 2 || is_copied(nth_snapshot(1), chunk)));
+		assert(!written_too_early)
+	}
+}
 
 inline start_copy(s, me, chunk)
 {
@@ -813,9 +801,32 @@ inline start_copy(s, me, chunk)
 	d_step { use(s); snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk }
 }
 
+#define DM_MAPIO_SUBMITTED	0
+#define DM_MAPIO_REMAPPED	1
+#define EAGAIN			2	/* is negative in the C code */
+
+#if TRAP == 9
+#define may_leave_hand		true
+#else
+#define may_leave_hand		(!throttled || i == nr)		/* list_is_last() */
+#endif
+
+inline queue_bio(s, chunk)
+{
+	r = DM_MAPIO_SUBMITTED;
+	if
+	:: bio && may_leave_hand ->
+		leaves_hand(chunk);
+		snap[s].origin_bios = snap[s].origin_bios | chunk;
+		bio = false
+	:: else
+	fi
+}
+
 /*
- * A chunk that nobody has looked up yet may have been copied long ago. Or
- * another writer's pe is there, which makes no difference to the throttle.
+ * A chunk that nobody has looked up yet may have been copied long ago; or while
+ * this writer slept, for another one. Or another writer's pe is there, which makes
+ * no difference to the throttle.
  */
 inline look_up_exception(s, chunk)
 {
@@ -826,67 +837,146 @@ inline look_up_exception(s, chunk)
 	:: else ->
 		if
 		:: snap[s].completed = snap[s].completed | chunk
-		:: snap[s].pending = snap[s].pending | chunk;
-		   snap[s].pending_exceptions_count++;
-		   if
-		   :: bio -> pe_to_start_last = s
-		   :: else -> pe_to_start_now = s
-		   fi;
-		   queue_bio(s, chunk)
+		:: needs_copy = true
 		fi
 	fi
 }
 
-inline queue_bio(s, chunk)
+/* After alloc_pending_exception(), for which the table's lock was released: */
+inline __insert_pending_exception(s, chunk)
 {
 	if
-	:: bio -> snap[s].origin_bios = snap[s].origin_bios | chunk; bio = false
-	:: else
+	:: snap[s].completed & chunk			/* e */
+	:: !(snap[s].completed & chunk) && (snap[s].pending & chunk) ->	/* pe2 */
+		queue_bio(s, chunk)
+	:: !(snap[s].completed & chunk) && !(snap[s].pending & chunk) ->	/* no "else" */
+		snap[s].pending = snap[s].pending | chunk;
+		snap[s].pending_exceptions_count++;
+		if
+		:: bio && may_leave_hand -> pe_to_start_last = s
+		:: else -> pe_to_start_now = s
+		fi;
+		queue_bio(s, chunk)
 	fi
 }
 
-inline __origin_write(me, chunk)
+/* Up to the next snapshot that needs a copy; each below the exception table's lock. */
+inline look_up_next(chunk)
 {
+	do
+	:: !needs_copy && i < nr ->
+		atomic {
+			s = nth_snapshot(i);
+			i++;
+			look_up_exception(s, chunk)
+		}
+	:: else -> break
+	od
+}
+
+/*
+ * The first part of __origin_write(), in one step with what comes before it.
+ * "throttled": w isn't NULL.
+ */
+inline begin_origin_write(with_w, chunk)
+{
+	throttled = with_w;
+	r = DM_MAPIO_REMAPPED;
 	i = 0;
 	bio = true;
 	pe_to_start_now = NULL;
 	pe_to_start_last = NULL;
+	look_up_next(chunk)
+}
+
+inline start_last(me, chunk)
+{
+	if
+	:: !needs_copy && pe_to_start_last != NULL ->
+		start_copy(pe_to_start_last, me, chunk);
+		pe_to_start_last = NULL
+	:: else
+	fi
+}
+
+inline end_origin_write(chunk)
+{
+	if
+	:: r == DM_MAPIO_REMAPPED -> submit_bio(chunk)
+	:: else
+	fi
+}
+
+#if TRAP == 12
+#define second_round	false
+#else
+#define second_round	(throttled && bio && r == DM_MAPIO_SUBMITTED)
+#endif
+#define ends_here	(!needs_copy && pe_to_start_last == NULL && !second_round)
+
+/* What is returned is left in "r". */
+inline __origin_write(me, chunk)
+{
 	do
+	:: needs_copy && throttled && !may ->
+		may_start_copy(s, me);
+		if
+		:: may
+		:: else -> r = EAGAIN; forget(); break
+		fi
 	:: step {
-		do
-		:: pe_to_start_now == NULL && i < nr ->
-			atomic {	/* below the exception table's lock */
-				s = nth_snapshot(i);
-				look_up_exception(s, chunk);
-				i++
-			}
-		:: else -> break
-		od;
+		needs_copy && (!throttled || may) ->
+		if
+		:: throttled ->		/* another writer was faster */
+			snap[s].completed = snap[s].completed | chunk
+#if TRAP == 11
+		:: throttled -> r = DM_MAPIO_SUBMITTED
+		:: !throttled -> __insert_pending_exception(s, chunk)
+#else
+		:: __insert_pending_exception(s, chunk)
+#endif
+		fi;
+		needs_copy = false;
+		may = false;
 		if
 		:: pe_to_start_now != NULL ->
 			start_copy(pe_to_start_now, me, chunk);
 			pe_to_start_now = NULL
-		:: pe_to_start_now == NULL && pe_to_start_last != NULL ->
-			start_copy(pe_to_start_last, me, chunk);
-			pe_to_start_last = NULL;
-			break
-		:: else -> break
+		:: else
+		fi;
+#if defined(OURS) && TRAP != 5 && TRAP != 10
+		if
+		:: throttled && has_grant(s, me) && pe_to_start_last == NULL ->
+			put_grant(me)
+		:: else
+		fi;
+#endif
+		look_up_next(chunk);
+		start_last(me, chunk);
+		if
+		:: ends_here -> end_origin_write(chunk); break
+		:: else
+		fi
+	   }
+	:: step {
+		!needs_copy ->
+		start_last(me, chunk);
+		if
+		:: ends_here -> end_origin_write(chunk); break
+#if TRAP == 13
+		:: else -> throttled = false; r = DM_MAPIO_REMAPPED
+#else
+		:: else -> begin_origin_write(false, chunk)	/* it calls itself, w is NULL */
+#endif
 		fi
 	   }
 	od
-#ifdef FOREVER
-	;
-	if
-	:: bio -> bios = bios & ~chunk	/* DM_MAPIO_REMAPPED */
-	:: else
-	fi
-#endif
 }
 
 /* Never waits but for the lock: kcopyd's callbacks use it, too. */
 inline do_origin(me, chunk)
 {
-	down_read(me);
+	step { down_read(me); begin_origin_write(false, chunk) }
 	__origin_write(me, chunk);
 	up_read()
 }
@@ -894,20 +984,20 @@ inline do_origin(me, chunk)
 #ifdef SEMAPHORE
 inline do_origin_throttled(me, chunk)
 {
-	down_read(me);
+	step { down_read(me); begin_origin_write(false, chunk) }
 	__origin_write(me, chunk)
 }
-#else
+#elif defined(UPSTREAM)
 inline do_origin_throttled(me, chunk)
 {
 	do
 	:: step {
 		down_read(me);
 		i = 0;
-		room = true
+		may = true
 	   }
 	   do
-	   :: room && i < nr ->
+	   :: may && i < nr ->
 		s = nth_snapshot(i);
 		i++;
 		wait_for_in_progress(s, me, true)
@@ -915,18 +1005,49 @@ inline do_origin_throttled(me, chunk)
 	   od;
 	   s = 0;
 	   if
-	   :: room -> break
+	   :: may -> break
 	   :: else -> i = 0; nr = 0; first = 0		/* goto again */
 	   fi
 	od;
+	step { may = false; begin_origin_write(false, chunk) }
 	__origin_write(me, chunk)
-#ifdef OURS
-	;
-	put_grant(me);
+}
+#else
+/* The loop is __do_origin_throttled(), or __origin_write() without w. */
+inline do_origin_throttled(me, chunk)
+{
+#ifdef NEVER_FAR
+	step { down_read(me); begin_origin_write(true, chunk) }
+#else
+	step { down_read(me); i = 0; may = true }
+	do
+	:: may && i < nr ->
+		s = nth_snapshot(i);
+		i++;
+		far_from_limit(s, me)
+	:: else -> break
+	od;
 	if
-	:: w[me].ticket && TRAP != 4 -> wake_next_writers()
-	:: else
+	:: step { may -> may = false; begin_origin_write(false, chunk) }
+	:: step { !may -> not_on_its_way(me); begin_origin_write(true, chunk) }
+	fi;
+#endif
+	do
+	:: __origin_write(me, chunk);
+	   if
+	   :: r != EAGAIN -> break
+	   :: else ->
+		wait_for_in_progress(me);
+		step { down_read(me); begin_origin_write(true, chunk) }
+	   fi
+	od;
+#if TRAP == 10
+	if
+	:: r == DM_MAPIO_REMAPPED
+	:: else -> put_grant(me)
 	fi
+#else
+	put_grant(me)
 #endif
 }
 #endif
@@ -935,15 +1056,25 @@ inline do_origin_throttled(me, chunk)
 inline snapshot_map_throttled(me, chunk)
 {
 	d_step { use(0); snap[0].users++; w[me].on_stack = true }	/* dm_get_live_table() */
-#ifndef SEMAPHORE
+#ifdef UPSTREAM
 	do
 	:: wait_for_in_progress(0, me, false);
 	   if
-	   :: room -> break
+	   :: may -> break
 	   :: else
 	   fi
 	od;
 #endif
+#ifdef OURS
+	do
+	:: may_start_copy(0, me);
+	   if
+	   :: may -> break
+	   :: else -> wait_for_in_progress(me)
+	   fi
+	od;
+#endif
+	may = false;
 	if
 	:: d_step { snap[0].pending = snap[0].pending | chunk; snap[0].pending_exceptions_count++ }
 	   start_copy(0, me, chunk)
@@ -964,6 +1095,7 @@ inline forget()
 	nr = 0;
 	first = 0;
 	bio = false;
+	needs_copy = false;
 	pe_to_start_now = 0;
 	pe_to_start_last = 0
 }
@@ -972,56 +1104,36 @@ inline forget()
 inline end_of_write(me)
 {
 	d_step {
-		n = 0;
-		do
-		:: n < WRITERS ->
-			if
-			:: w[me].ticket && w[n].ticket > w[me].ticket -> w[n].ticket--
-			:: else
-			fi;
-			n++
-		:: else -> break
-		od;
-		n = 0;
-		if
-		:: w[me].ticket -> throttle_tickets--
-		:: else
-		fi;
 		w[me].on_stack = false;
 		w[me].snap = NULL;
-		w[me].ticket = 0;
-		w[me].waits_for = NULL;
+#ifdef OURS
+		waits_no_longer(me);
+#endif
 		w[me].granted = false;
+		w[me].waited = 0;
 		not_on_its_way(me);
 #ifndef FOREVER
 		chunk = chunk << (WRITES == 1 -> 1 : WRITERS);	/* the next of its own */
 		write++;
 #endif
 		forget();
-		room = false
+		throttled = false;
+		r = 0
 	}
 }
 
 proctype writer(byte me)
 {
-	byte s, i, write, nr, first;
-	byte chunk = BIT(me);
-	byte pe_to_start_now, pe_to_start_last;
-	bool room, queued, passes, bio;
-	byte g;
-	SCRATCH
+	byte chunk = BIT(me), write;
+	LOCALS
 
 	do
 #ifdef FOREVER
 	:: atomic {
-		!(bios & chunk) ->
-		bios = bios | chunk;
+		!(in_hand & chunk) && !(snap[0].origin_bios & chunk) &&
+		!(snap[SNAPSHOTS - 1].origin_bios & chunk) ->
 		snap[0].completed = snap[0].completed & ~chunk;
 		snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk
-#ifdef COPIED
-		;
-		snap[COPIED].completed = 255
-#endif
 	   }
 	   if
 	   :: me == 0 ->
@@ -1033,14 +1145,19 @@ progress:	skip
 #endif
 #ifdef SNAPSHOT_MAP
 		if
-		:: me == WRITERS - 1 -> snapshot_map_throttled(me, chunk); down_read(me)
+		:: me == WRITERS - 1 -> snapshot_map_throttled(me, chunk)
 		:: else -> do_origin_throttled(me, chunk)
 		fi;
 #else
 		do_origin_throttled(me, chunk);
 #endif
 		step {
-			up_read();
+			if
+#ifdef SNAPSHOT_MAP
+			:: me == WRITERS - 1
+#endif
+			:: else -> up_read()
+			fi;
 			end_of_write(me)
 		}
 #ifndef FOREVER
@@ -1052,10 +1169,9 @@ progress:	skip
 /* The worker of s->kcopyd_client. */
 proctype kcopyd(byte snapshot)
 {
-	byte s, i, nr, first, chunk;
-	byte pe_to_start_now, pe_to_start_last;
-	bool bio, retry;
-	SCRATCH
+	byte chunk;
+	bool retry;
+	LOCALS
 
 end:	do
 	:: atomic {	/* a copy has ended, any: copy_callback(), pending_complete() */
@@ -1072,7 +1188,14 @@ end:	do
 		snap[snapshot].pending = snap[snapshot].pending & ~chunk;
 		snap[snapshot].completed = snap[snapshot].completed | chunk;
 		retry = (snap[snapshot].origin_bios & chunk) != 0;
-		snap[snapshot].origin_bios = snap[snapshot].origin_bios & ~chunk
+		snap[snapshot].origin_bios = snap[snapshot].origin_bios & ~chunk;
+		if
+		:: retry ->
+			in_two_hands = (in_hand & chunk) != 0;
+			assert(!in_two_hands);
+			in_hand = in_hand | chunk
+		:: else
+		fi
 	   }
 	   if
 	   :: retry -> do_origin(WRITERS + snapshot, chunk)	/* retry_origin_bios() */
@@ -1089,6 +1212,7 @@ end:	do
 		use(snapshot);
 		snap[snapshot].nr_jobs--;
 		forget();
+		r = 0;
 		chunk = 0;
 		retry = false
 	   }
@@ -1113,12 +1237,6 @@ inline list_del_snapshot(s)
 	:: else
 	fi
 }
-
-#ifdef CREATE
-#define CTRS	1
-#else
-#define CTRS	0
-#endif
 
 proctype snapshot_ctr()
 {
@@ -1196,7 +1314,7 @@ proctype param_set()
 #else
 #define some(what)	(what(0) || what(1) || what(2))
 #endif
-hidden byte deadlock_behind_origins_lock, holds_and_waits, asleep_for_ever;
+hidden byte deadlock_behind_origins_lock, holds_and_waits, asleep_for_ever, bio_lost;
 
 proctype at_rest()
 {
@@ -1209,12 +1327,14 @@ proctype at_rest()
 #ifdef STUCK
 		asleep_for_ever = asleep(WRITERS - 1)
 #else
-		asleep_for_ever = some(asleep)
+		asleep_for_ever = some(asleep);
+		bio_lost = in_hand || snap[0].origin_bios || snap[SNAPSHOTS - 1].origin_bios
 #endif
 	}
 	assert(!deadlock_behind_origins_lock);
 	assert(!holds_and_waits);
-	assert(!asleep_for_ever)
+	assert(!asleep_for_ever);
+	assert(!bio_lost)
 }
 
 init {
@@ -1226,9 +1346,6 @@ init {
 		:: n < WRITERS -> w[n].snap = NULL; w[n].waits_for = NULL; n++
 		:: else -> break
 		od;
-#ifdef COPIED
-		snap[COPIED].completed = 255;
-#endif
 		if
 		:: spurious_wakeups = SPURIOUS
 		:: SPURIOUS > 0 -> spurious_wakeups = 0
