@@ -37,6 +37,14 @@ cleanup() {
 	done
 	CHILDREN=()
 }
+# forget PID: it has ended. Its number may be another's by the time of cleanup.
+forget() {
+	local pid left=()
+	for pid in "${CHILDREN[@]}"; do
+		[ "$pid" = "$1" ] || left+=("$pid")
+	done
+	CHILDREN=("${left[@]}")
+}
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
@@ -65,7 +73,7 @@ room() {
 need() {
 	local p missing=()
 	for p; do
-		dpkg-query -Wf '${db:Status-Status}' "$p" 2>/dev/null |
+		dpkg-query -Wf '${db:Status-Status}\n' "$p" 2>/dev/null |
 			grep -qx installed || missing+=("$p")
 	done
 	((${#missing[@]})) || return 0
@@ -103,7 +111,7 @@ run() {
 	done
 	wait "$pid"
 	rc=$?
-	CHILDREN=("${CHILDREN[@]/$pid/}")
+	forget "$pid"
 	[ -t 1 ] && printf '\r\033[K  %s ...' "$what"
 	printf ' %ds\n' $((SECONDS - start))
 	if ((rc)); then
@@ -358,6 +366,8 @@ tree() {
 	fi
 	if [ "$(cat "$TREE/.git/debian-version" 2>/dev/null)" != "$version" ]; then
 		room 4
+		# An older one has the same name.
+		[[ $tarball != "$APT_STATE/"* ]] || rm -rf "$APT_STATE/x"
 		if [ ! -e "$tarball" ]; then
 			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
 				fetch_newest "$v" || return
@@ -631,6 +641,8 @@ verdict() {
 		echo overruns
 	elif [[ $RESULT == "not ok - the snapshot has changed: chunk "* && -z $SPLATS ]]; then
 		echo corrupts
+	elif [[ $RESULT == "not ok - a rewrite waits" && -z $SPLATS ]]; then
+		echo waits
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$2")
 		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&
@@ -655,7 +667,7 @@ hung_tasks() {
 			if (task != "") seen[task ": " calls]++
 			task = ""
 		}
-		/^INFO: task .* blocked for more than/ {
+		/^INFO: task .* blocked .*for more than/ {
 			flush()
 			task = $3
 			sub(/:[0-9]+$/, "", task)

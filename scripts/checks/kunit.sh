@@ -58,9 +58,8 @@ mutants_apply() {
 # --- coverage
 
 THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
-	account_end_copy init_throttled_writer get_grant grant_oldest
-	__put_in_progress __put_grant put_grant release_writers must_wait
-	wait_for_in_progress wake_next_writers __do_origin_throttled
+	account_end_copy get_grant grant_oldest __put_in_progress put_grant
+	release_writers may_start_copy wait_for_in_progress __do_origin_throttled
 	do_origin_throttled __snapshot_map_throttled snapshot_map_throttled"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
@@ -145,9 +144,11 @@ RUNS_UML=1000 RUNS_SMP=100
 
 group_races() {
 	local n CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
+	local GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=1800
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" python3
 	kunit_tree 6.12 || return
-	run "build for UML" "$LOGS/kunit-6.12.log" kunit_py build 6.12
+	run "build for UML" "$LOGS/kunit-6.12.log" kunit_py build 6.12 ||
+		{ not_ok "6.12: does not build for UML"; return; }
 	n=$(many_runs)
 	if [ "$n" = $RUNS_UML ]; then
 		ok "6.12: $n runs on UML, all pass"
@@ -156,7 +157,6 @@ group_races() {
 	fi
 	OBJ=$BUILD/guest-6.12-kcsan
 	guest_kernel series.upstream && initramfs "$VM/again" || { not_ok "6.12: no kernel with KCSAN"; return; }
-	GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=1800
 	expect passes again
 	at "$TREE" base
 }

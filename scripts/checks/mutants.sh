@@ -28,7 +28,8 @@ group_mutants() {
 	kunit_tree 6.12 || return
 	OBJ=$BUILD/guest-6.12-kcsan
 	CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
-	initramfs "$VM/again" && unharmed "guest_kernel mutant" killed_by_kcsan || return
+	initramfs "$VM/again" || { not_ok "mutants: no initramfs"; return; }
+	unharmed "guest_kernel mutant" killed_by_kcsan || return
 	for f in "$TOP"/kunit/mutants/kcsan/*.patch; do
 		mutant "$f" "guest_kernel mutant" killed_by_kcsan
 	done
@@ -94,7 +95,7 @@ killed_on_uml() {
 	done
 	kill -KILL -- "-$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
-	CHILDREN=("${CHILDREN[@]/$pid/}")
+	forget "$pid"
 	echo "${said#not ok * }"
 	[ -n "$said" ]
 }

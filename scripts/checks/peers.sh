@@ -74,7 +74,7 @@ both() {
 	ours=$RESULT${SPLATS:+, on the console: $SPLATS}
 	run "the same on ${UPSTREAM#"$BUILD"/}" "$LOGS/peers-wait.log" tail --pid="$pid" -f /dev/null
 	wait "$pid"
-	CHILDREN=("${CHILDREN[@]/$pid/}")
+	forget "$pid"
 	{ read -r theirs_took && read -r theirs; } <"$TABLE.theirs"
 	rm "$TABLE.theirs"
 	printf '%-32s %-5s %-5s %s\n' "$name" "$theirs_took" "$TOOK" "$theirs | $ours" >>"$TABLE"

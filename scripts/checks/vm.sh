@@ -42,6 +42,7 @@ vm_of_target() {
 		expect passes deadlock
 		expect herds herd
 		expect overruns limit
+		expect waits rewrite
 		expect corrupts resume-under-write
 	fi
 	expect_lvm passes
@@ -132,7 +133,7 @@ interrupted() {
 guest_of() { pgrep -f "qemu.*file:$1"; }
 
 group_vm() {
-	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio procps
 	initramfs || { not_ok "no initramfs"; return; }
 	each_target vm vm_of_target
 	[ -z "${KERNEL:-}" ] ||
