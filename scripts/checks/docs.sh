@@ -52,6 +52,9 @@ try() {
 	scripts/backport) # for real in group backport
 		gives 2 "usage: scripts/backport" "$TOP/scripts/backport"
 		;;
+	"scripts/backport TREE -o DIR")
+		gives 1 "no such directory" "$TOP/scripts/backport" "$DOCS/none" "${args[@]:1}"
+		;;
 	"scripts/bench" | "scripts/bench "*)
 		gives 2 "usage: scripts/bench" "$TOP/scripts/bench" "${args[@]}" none
 		;;
@@ -168,7 +171,7 @@ in_tree_page() {
 
 group_docs() {
 	local f line n=0 page had_own=0
-	need "${MODEL_PACKAGES[@]}" git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx quilt \
+	need "${MODEL_PACKAGES[@]}" git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx python3-yaml quilt \
 		gcc flex bison
 	[ -d "$BUILD/linux-own" ] && had_own=1
 	commits_as_check
