@@ -35,36 +35,32 @@ guest_kernel_with() { # LIST
 }
 
 vm_of_target() {
+	local s
 	guest_kernel upstream || { not_ok "$1: upstream's kernel does not build"; return; }
 	expect frees remove-under-throttle
-	if thorough "$1"; then
-		expect frees resume-under-merge
-		expect passes deadlock
-		expect herds herd
-		expect overruns limit
-		expect waits rewrite
-		expect corrupts resume-under-write
-	fi
-	expect_lvm passes
+	expect frees resume-under-merge
+	expect passes deadlock
+	expect herds herd
+	expect overruns limit
+	expect waits rewrite
+	expect corrupts resume-under-write
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
-	if thorough "$1"; then
-		expect tells verify
-	fi
+	expect tells verify
 	expect_lvm hangs
 	guest_kernel_with series || return
-	vm_scenarios_of_ours "$1"
+	for s in "$VM"/scenarios/*; do
+		[ "${s##*/}" = boot ] || expect passes "${s##*/}"
+	done
 	expect_lvm passes
-	if thorough "$1"; then
-		expect_reboot
-	fi
-	at "$TREE" base
-	guest_kernel_with series.upstream || return
-	if cmp -s "$KERNEL.id" "$OBJ/series.id"; then
-		ok "$1: series.upstream is the source that series was just tried with"
-	else
-		vm_scenarios_of_ours "$1"
-	fi
+	expect_reboot
+	t "$1: series.upstream is the source that series was just tried with" "vm-routes-$1" routes
+}
+
+# routes: what KERNEL was built from is what series.upstream gives.
+routes() {
+	at "$TREE" base && apply_list "$TREE" series.upstream && guest_kernel series.upstream &&
+		cmp "$KERNEL.id" "$OBJ/series.id"
 }
 
 # The reproducer of the report, on one target: fio is 80 MB with its libraries,
@@ -76,22 +72,6 @@ expect_lvm() { # VERDICT
 	initramfs "$VM/lvm" && expect "$1" lvm || not_ok "no initramfs with lvm and fio"
 	PROGRAMS=()
 	initramfs
-}
-
-# Soak is a minute of most that the others do, contents compared.
-ON_EVERY_TARGET="deadlock herd kunit limit remove-under-throttle resume-under-write soak"
-
-vm_scenarios_of_ours() { # V
-	local s
-	if thorough "$1"; then
-		set -- "$VM"/scenarios/*
-	else
-		# shellcheck disable=SC2086 # words
-		set -- $ON_EVERY_TARGET
-	fi
-	for s; do
-		[ "${s##*/}" = boot ] || expect passes "${s##*/}"
-	done
 }
 
 # A machine is reset, and boots again with the disk that it had.
@@ -133,6 +113,11 @@ interrupted() {
 guest_of() { pgrep -f "qemu.*file:$1"; }
 
 group_vm() {
+	local v all=("${TARGETS[@]}") TARGETS=()
+	for v in "${all[@]}"; do
+		if thorough "$v"; then TARGETS+=("$v"); fi
+	done
+	((${#TARGETS[@]})) || { skip "vm: it is for 6.12, or one kernel; group targets is for all"; return; }
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 fio procps
 	initramfs || { not_ok "no initramfs"; return; }
 	each_target vm vm_of_target
