@@ -7,6 +7,7 @@
 # in build/guest-VERSION.
 
 set -u -o pipefail
+export LC_ALL=C.UTF-8 # git's words and sort's order are looked at
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
@@ -52,7 +53,8 @@ trap 'exit 143' TERM HUP
 # lock_build: one script at a time works in build/; those that it calls may.
 lock_build() {
 	[ -n "${BUILD_LOCKED:-}" ] && return
-	mkdir -p "$LOGS"
+	mkdir -p "$LOGS" 2>/dev/null && : 2>/dev/null >>"$BUILD/lock" ||
+		die "cannot write to $BUILD; become its owner, or remove it"
 	exec 9>"$BUILD/lock"
 	flock --nonblock 9 ||
 		die "another of these scripts is at work in $BUILD; wait for it to end"
@@ -161,8 +163,11 @@ usable_tree() {
 	local tree=$1 top gitdir d f
 	[ -d "$tree" ] || die "$tree: no such directory; name the top of a kernel's git tree"
 	command -v git >/dev/null || die "git is not installed; as root: apt-get install git"
-	top=$(git -C "$tree" rev-parse --show-toplevel 2>/dev/null) ||
+	if ! top=$(git -C "$tree" rev-parse --show-toplevel 2>&1); then
+		[[ $top == *"dubious ownership"* ]] &&
+			die "git doesn't trust $tree, which is another user's; git config --global --add safe.directory $(realpath "$tree")"
 		die "$tree is not a git tree; git init, add and commit it first, or use quilt (see README)"
+	fi
 	[ "$top" = "$(realpath "$tree")" ] ||
 		die "$tree is inside the git tree $top, not the top of one; give the kernel a git tree of its own"
 	if [ ! -f "$tree/Kbuild" ] || [ ! -f "$tree/MAINTAINERS" ] || [ ! -f "$tree/$SNAP" ]; then
@@ -627,6 +632,7 @@ data_races() {
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
 #   corrupts	a snapshot has not kept what its origin had
+#   waits	a write that needs no copy waits for those that do
 #   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
 verdict() {

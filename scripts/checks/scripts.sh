@@ -123,8 +123,21 @@ apply_tests() {
 	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && exit 1\nexit 0\n' >"$d/.git/hooks/applypatch-msg"
 	chmod +x "$d/.git/hooks/applypatch-msg"
 	t "apply: a git am that fails half-way is taken back" apply-hook refuses "is as it was" "$d"
+	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && kill -INT 0\nexit 0\n' >"$d/.git/hooks/applypatch-msg"
+	t "apply: one that Ctrl-C ends half-way, too" apply-interrupted interrupted_apply "$d"
 	rm "$d/.git/hooks/applypatch-msg"
+	GIT_TEST_ASSUME_DIFFERENT_OWNER=1 t "apply: refuses a tree that git doesn't trust" apply-foreign \
+		refuses "safe.directory" "$d"
 	t "apply: refuses where git knows no committer" apply-who nobody "$d"
+}
+
+interrupted_apply() { # TREE, one of whose hooks interrupts all that runs
+	local before status
+	before=$(fingerprint "$1")
+	env --default-signal=INT setsid --wait "$TOP/scripts/apply" "$1"
+	status=$?
+	[ $status = 130 ] || { echo "status $status"; return 1; }
+	[ "$before" = "$(fingerprint "$1")" ]
 }
 
 nobody() ( # TREE
@@ -208,6 +221,9 @@ argument_tests() {
 		no group|check nothing
 		takes 6.1 or 6.12|demo --linux 5.4
 		is not a git tree|demo --tree /
+		usage: scripts/demo|demo --tree
+		usage: scripts/send|send --series=
+		unknown command|refresh everything
 		MINUTES is a number|soak 0
 		--seed takes a number|soak --seed mine
 		--linux takes a version|soak --linux latest

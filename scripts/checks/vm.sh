@@ -99,7 +99,7 @@ interrupted() {
 		kill -0 $pid || { echo "there is no guest"; return 1; }
 		sleep 1
 	done
-	guest_of "$console" || { echo "cannot see the guest"; return 1; }
+	guest_of "$console" || { echo "cannot see the guest"; kill $pid; return 1; }
 	kill -INT $pid
 	wait $pid
 	status=$?
