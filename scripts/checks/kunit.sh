@@ -153,7 +153,7 @@ RUNS_UML=1000 RUNS_SMP=100
 
 group_races() {
 	local n CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
-	local GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=1800
+	local GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=3600
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" python3
 	kunit_tree 6.12 || return
 	run "build for UML" "$LOGS/kunit-6.12.log" kunit_py build 6.12 ||
