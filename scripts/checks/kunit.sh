@@ -160,7 +160,7 @@ group_races() {
 		{ not_ok "6.12: does not build for UML"; return; }
 	run "$RUNS_UML runs on UML" "$LOGS/runs.log" many_runs
 	while_tested "$LOGS"/runs/*.console >"$LOGS/runs.console"
-	n=$(grep -c 'ok 1 dm_snapshot_throttle' "$LOGS/runs.console")
+	n=$(grep -c '^ok 1 dm_snapshot_throttle' "$LOGS/runs.console")
 	if [ "$n" != $RUNS_UML ]; then
 		not_ok "6.12: $n of $RUNS_UML runs on UML pass: $LOGS/runs/"
 	elif "$VM/splats" "$LOGS/runs.console" >"$LOGS/runs.splats"; then
