@@ -1006,13 +1006,19 @@ static void an_invalid_snapshot_has_no_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 0);
 }
 
-static void two_full_snapshots(struct kunit *test, long limit,
-			       struct dm_snapshot **first, struct dm_snapshot **second)
+static void two_snapshots(struct kunit *test, long limit,
+			  struct dm_snapshot **first, struct dm_snapshot **second)
 {
 	add_snapshot(test, 1);
 	*first = snap(test, 0);
 	*second = snap(test, 1);
 	set_limit(limit);
+}
+
+static void two_full_snapshots(struct kunit *test, long limit,
+			       struct dm_snapshot **first, struct dm_snapshot **second)
+{
+	two_snapshots(test, limit, first, second);
 	start_copies(*first, limit);
 	start_copies(*second, limit);
 }
@@ -1061,11 +1067,9 @@ static void no_grant_is_held_asleep(struct kunit *test)
 /* Nor any longer than it takes to start the copy */
 static void a_grant_goes_back_at_once(struct kunit *test)
 {
-	struct dm_snapshot *first = snap(test, 0), *second;
+	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	second = snap(test, 1);
-	set_limit(4);
+	two_snapshots(test, 4, &first, &second);
 	start_copies(first, 2);
 	down_write(&second->lock);
 	writes(test, 0, NULL, false, false);
@@ -1132,11 +1136,9 @@ static unsigned int bios_queued(struct dm_snapshot *s, chunk_t chunk)
 static void bio_is_queued_once(struct kunit *test)
 {
 	struct throttle_test *t = test->priv;
-	struct dm_snapshot *first = snap(test, 0), *second;
+	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	second = snap(test, 1);
-	set_limit(1);
+	two_snapshots(test, 1, &first, &second);
 
 	/* Both need a copy, the second one has to wait for it */
 	start_copies(second, 1);
@@ -1170,11 +1172,9 @@ static void bio_is_queued_once(struct kunit *test)
 /* Both are near their limit: the writer counts for one, and for none afterwards */
 static void one_grant_at_most(struct kunit *test)
 {
-	struct dm_snapshot *first = snap(test, 0), *second;
+	struct dm_snapshot *first, *second;
 
-	add_snapshot(test, 1);
-	second = snap(test, 1);
-	set_limit(2);
+	two_snapshots(test, 2, &first, &second);
 	start_copies(first, 1);
 	start_copies(second, 1);
 	writes(test, 0, NULL, false, false);
