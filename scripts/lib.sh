@@ -53,9 +53,8 @@ trap 'exit 143' TERM HUP
 # lock_build: one script at a time works in build/; those that it calls may.
 lock_build() {
 	[ -n "${BUILD_LOCKED:-}" ] && return
-	mkdir -p "$LOGS" 2>/dev/null && : 2>/dev/null >>"$BUILD/lock" ||
+	mkdir -p "$LOGS" 2>/dev/null && { exec 9>"$BUILD/lock"; } 2>/dev/null ||
 		die "cannot write to $BUILD; become its owner, or remove it"
-	exec 9>"$BUILD/lock"
 	flock --nonblock 9 ||
 		die "another of these scripts is at work in $BUILD; wait for it to end"
 	export BUILD_LOCKED=1
@@ -156,6 +155,19 @@ subject_of() { # PATCHFILE
 	git mailinfo /dev/null /dev/null <"$1" | sed -n 's/^Subject: //p'
 }
 
+# top_of TREE WHAT-TO-DO: prints the top of the git tree that TREE is in; one line
+# that says what to do if it is in none, or git doesn't trust it. Then it fails.
+top_of() {
+	local top
+	if top=$(git -C "$1" rev-parse --show-toplevel 2>&1); then
+		echo "$top"
+	elif [[ $top == *"dubious ownership"* ]]; then
+		die "git doesn't trust $1, which is another user's; git config --global --add safe.directory $(realpath "$1")"
+	else
+		die "$1 is not a git tree; $2"
+	fi
+}
+
 # usable_tree TREE: ends the script unless TREE is the top of a kernel's git tree
 # in which nothing is uncommitted, half-done or left over.
 SNAP=drivers/md/dm-snap.c
@@ -163,11 +175,7 @@ usable_tree() {
 	local tree=$1 top gitdir d f
 	[ -d "$tree" ] || die "$tree: no such directory; name the top of a kernel's git tree"
 	command -v git >/dev/null || die "git is not installed; as root: apt-get install git"
-	if ! top=$(git -C "$tree" rev-parse --show-toplevel 2>&1); then
-		[[ $top == *"dubious ownership"* ]] &&
-			die "git doesn't trust $tree, which is another user's; git config --global --add safe.directory $(realpath "$tree")"
-		die "$tree is not a git tree; git init, add and commit it first, or use quilt (see README)"
-	fi
+	top=$(top_of "$tree" "git init, add and commit it first, or use quilt (see README)") || exit
 	[ "$top" = "$(realpath "$tree")" ] ||
 		die "$tree is inside the git tree $top, not the top of one; give the kernel a git tree of its own"
 	if [ ! -f "$tree/Kbuild" ] || [ ! -f "$tree/MAINTAINERS" ] || [ ! -f "$tree/$SNAP" ]; then
@@ -388,8 +396,7 @@ tree() {
 # read.
 own_tree() {
 	local top
-	top=$(git -C "$1" rev-parse --show-toplevel 2>/dev/null) ||
-		die "$1 is not a git tree; name the top of one, or leave it out"
+	top=$(top_of "$1" "name the top of one, or leave it out") || exit
 	[ -f "$top/drivers/md/dm-snap.c" ] ||
 		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
 	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own

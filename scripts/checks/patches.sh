@@ -110,7 +110,7 @@ at_every_step() { # LIST V: applies LIST, a test for every patch of it
 			return
 		fi
 		t "$2: builds without a new warning after ${p%.patch}" "$log" \
-			builds "$LOGS/check-warnings-$2"
+			builds "$LOGS/check-warnings-$2.log"
 	done < <(patches_of "$1")
 }
 
@@ -137,8 +137,7 @@ patches_of_target() {
 		t "$v: builds as Debian ships it" "builds-$v-base" guest_kernel upstream
 	fi
 	t "$v: dm-snap.c compiles as Debian ships it" "warnings-$v" warnings
-	cp "$LOGS/check-warnings-$v.log" "$LOGS/check-warnings-$v"
-	exports >"$LOGS/check-warnings-$v.exports"
+	exports >"$LOGS/check-warnings-$v.log.exports"
 	grep -q 'sparse is not available' "$LOGS/check-warnings.log" &&
 		skip "$v: sparse: this kernel wants a newer one than Debian has; W=1 only"
 	at_every_step series.revert "$v"

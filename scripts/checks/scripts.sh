@@ -120,15 +120,20 @@ apply_tests() {
 		refuses "does not apply" "$d"
 	t "apply: --check says so, too" apply-unfit-check refuses "does not apply" "$d" --check
 	small_tree "$d" HEAD
-	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && exit 1\nexit 0\n' >"$d/.git/hooks/applypatch-msg"
-	chmod +x "$d/.git/hooks/applypatch-msg"
+	half_way "$d" "exit 1"
 	t "apply: a git am that fails half-way is taken back" apply-hook refuses "is as it was" "$d"
-	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && kill -INT 0\nexit 0\n' >"$d/.git/hooks/applypatch-msg"
+	half_way "$d" "kill -INT 0"
 	t "apply: one that Ctrl-C ends half-way, too" apply-interrupted interrupted_apply "$d"
 	rm "$d/.git/hooks/applypatch-msg"
 	GIT_TEST_ASSUME_DIFFERENT_OWNER=1 t "apply: refuses a tree that git doesn't trust" apply-foreign \
 		refuses "safe.directory" "$d"
 	t "apply: refuses where git knows no committer" apply-who nobody "$d"
+}
+
+half_way() { # TREE COMMAND: a hook that runs COMMAND at the second patch
+	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && %s\nexit 0\n' "$2" \
+		>"$1/.git/hooks/applypatch-msg"
+	chmod +x "$1/.git/hooks/applypatch-msg"
 }
 
 interrupted_apply() { # TREE, one of whose hooks interrupts all that runs
