@@ -32,9 +32,9 @@
  *
  * In the first four states the writer comes after the event, but before a
  * wake-up. In "far" less than half of the limit is used: it passes without the
- * lock and without a grant; in "below" it takes one. In "granted" it has been
- * woken but didn't get to run yet; in "gone" it slept for a snapshot that was
- * then removed.
+ * lock and without a grant; in "below" it takes one. In "granted" and "gone" it
+ * has been woken, by a copy that ended and by the snapshot's removal, but didn't
+ * get to run yet.
  *
  * The snapshots here are no more than what a write to their origin looks at,
  * registered for an origin of their own. Their store pretends that an exception
@@ -47,6 +47,7 @@
  */
 
 #include <kunit/test.h>
+#include <linux/debug_locks.h>
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 
@@ -78,13 +79,14 @@ struct test_writer {
 	chunk_t chunk;			/* here */
 	struct bio *bio;
 	int r;
-	bool maps;			/* what the target's user does: ... */
+	bool maps;			/* by the target's map function: ... */
 	bool reads;
 	unsigned int bytes;
 	bool starts_copy;
 	bool hold;			/* until let_go, when it has passed */
 	unsigned int storm;		/* that many writes, their copies end */
-	unsigned int ends;		/* no writer: ends that many copies */
+	unsigned int ends;		/* no writer: ends that many copies, */
+	struct test_snapshot *removes;	/* ... or removes this */
 	struct completion go;		/* one more write */
 	struct completion let_go;
 	bool stop;
@@ -180,6 +182,15 @@ do {									\
 	KUNIT_EXPECT_TRUE_MSG(test, settled, "never: " #condition);	\
 } while (0)
 
+static void remove_test_snapshot(struct test_snapshot *f)
+{
+	unregister_snapshot(&f->s);
+	f->registered = false;
+	dm_exception_table_exit(&f->s.pending, pending_cache);
+	dm_exception_table_exit(&f->s.complete, exception_cache);
+	mempool_exit(&f->s.pending_pool);
+}
+
 static void map_once(struct test_writer *tw)
 {
 	struct {
@@ -189,7 +200,7 @@ static void map_once(struct test_writer *tw)
 
 	b.bio.bi_opf = tw->reads ? REQ_OP_READ : REQ_OP_WRITE;
 	b.bio.bi_iter.bi_size = tw->bytes;
-	snapshot_map_throttled(tw->direct->ti, &b.bio);
+	tw->direct->ti->type->map(tw->direct->ti, &b.bio);
 	WRITE_ONCE(tw->passed, atomic_inc_return(&tw->t->passes));
 }
 
@@ -235,6 +246,8 @@ static int writer_thread(void *data)
 			break;
 		if (tw->ends)
 			end_copies(tw->direct, tw->ends);
+		else if (tw->removes)
+			remove_test_snapshot(tw->removes);
 		else if (tw->storm)
 			write_storm(tw);
 		else if (tw->maps)
@@ -268,6 +281,7 @@ static struct test_writer *writer(struct kunit *test, int i, struct dm_snapshot 
 	tw->chunk = atomic_inc_return(&t->chunks);
 	tw->storm = 0;
 	tw->ends = 0;
+	tw->removes = NULL;
 	tw->maps = false;
 	tw->hold = false;
 	tw->passed = 0;
@@ -306,7 +320,7 @@ static void storms(struct kunit *test, int i, struct dm_snapshot *direct)
 	complete(&tw->go);
 }
 
-/* ... or comes by the snapshot's map function, perhaps to read */
+/* ... or comes by the target's map function, perhaps to read */
 static void maps(struct kunit *test, int i, struct dm_snapshot *s, bool reads,
 		 unsigned int bytes)
 {
@@ -324,6 +338,16 @@ static void ends(struct kunit *test, int i, struct dm_snapshot *s, unsigned int 
 	struct test_writer *tw = writer(test, i, s);
 
 	tw->ends = n;
+	complete(&tw->go);
+}
+
+/* ... or removes snapshot n */
+static void removes(struct kunit *test, int i, int n)
+{
+	struct throttle_test *t = test->priv;
+	struct test_writer *tw = writer(test, i, NULL);
+
+	tw->removes = t->snap[n];
 	complete(&tw->go);
 }
 
@@ -425,11 +449,7 @@ static void remove_snapshot(struct kunit *test, int i)
 {
 	struct throttle_test *t = test->priv;
 
-	unregister_snapshot(&t->snap[i]->s);
-	t->snap[i]->registered = false;
-	dm_exception_table_exit(&t->snap[i]->s.pending, pending_cache);
-	dm_exception_table_exit(&t->snap[i]->s.complete, exception_cache);
-	mempool_exit(&t->snap[i]->s.pending_pool);
+	remove_test_snapshot(t->snap[i]);
 }
 
 static unsigned int exceptions(struct kunit *test, int i)
@@ -566,22 +586,33 @@ static void cell_name(const struct cell *c, char *name)
 
 KUNIT_ARRAY_PARAM(cell, cells, cell_name);
 
-/* Wakes writer 0 for nothing, and waits until it sleeps again */
+/*
+ * Wakes writer 0 for nothing, and waits until it sleeps again. No signal does
+ * that: what it waits for has its stack on a list.
+ */
 static void wake_up_for_nothing(struct kunit *test)
 {
 	struct throttle_test *t = test->priv;
 	struct task_struct *task = t->writer[0].task;
-	unsigned long sleeps = READ_ONCE(task->nvcsw);
+	unsigned long sleeps;
 
-	wake_up_process(task);
+	expect_soon(test, READ_ONCE(task->__state) == TASK_UNINTERRUPTIBLE);
+	sleeps = READ_ONCE(task->nvcsw);
+	KUNIT_EXPECT_TRUE(test, wake_up_process(task));
 	expect_soon(test, READ_ONCE(task->nvcsw) != sleeps);
+}
+
+/* What unregister_snapshot() does under the lock, for a test that has it */
+static void remove_locked(struct dm_snapshot *s)
+{
+	release_writers(s);
+	list_del_init(&s->list);
 }
 
 static void state_and_event(struct kunit *test)
 {
 	const struct cell *c = test->param_value;
 	struct dm_snapshot *s = snap(test, 0);
-	bool locked = false;
 
 	set_limit(c->state == FAR ? 4 : 2);
 	switch (c->state) {
@@ -603,17 +634,16 @@ static void state_and_event(struct kunit *test)
 		expect_soon(test, waiting(s) == 1);
 		break;
 	}
-	if (c->state == GRANTED) {
+	if (c->state > WAITING) {
 		/* So that it doesn't get any further than its look-up */
 		down_write(&_origins_lock);
-		locked = true;
-		end_copies(s, 1);
-		KUNIT_EXPECT_EQ(test, granted(s), 1);
+		if (c->state == GRANTED)
+			end_copies(s, 1);
+		else
+			remove_locked(s);
+		KUNIT_EXPECT_EQ(test, waiting(s), 0);
+		KUNIT_EXPECT_EQ(test, granted(s), c->state == GRANTED);
 		KUNIT_EXPECT_EQ(test, in_progress(s), 2);
-	}
-	if (c->state == GONE) {
-		remove_snapshot(test, 0);
-		expect_soon(test, idle(test, 0));
 	}
 
 	switch (c->event) {
@@ -630,8 +660,8 @@ static void state_and_event(struct kunit *test)
 		set_limit(1);
 		break;
 	case REMOVED:
-		if (locked)
-			release_writers(s);	/* as unregister_snapshot() does */
+		if (c->state > WAITING)
+			remove_locked(s);
 		else
 			remove_snapshot(test, 0);
 		break;
@@ -640,13 +670,13 @@ static void state_and_event(struct kunit *test)
 			wake_up_for_nothing(test);
 		break;
 	}
-	if (locked) {
-		KUNIT_EXPECT_EQ(test, granted(s), c->event != REMOVED);
+	if (c->state > WAITING) {
+		KUNIT_EXPECT_EQ(test, granted(s), c->state == GRANTED && c->event != REMOVED);
 		KUNIT_EXPECT_EQ(test, passed(test, 0), 0);
 		up_write(&_origins_lock);
 	}
 
-	if (c->state <= OVER || c->state == GONE)
+	if (c->state <= OVER)
 		writes(test, 0, NULL, false, false);
 	if (c->passes) {
 		expect_soon(test, idle(test, 0));
@@ -662,7 +692,8 @@ static void state_and_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(s), c->n);
 }
 
-static const long limits[] = { 16, 0, -1, LONG_MAX };
+/* The last one is 1, if taken for an int */
+static const long limits[] = { 16, 0, -1, LONG_MAX, LONG_MAX / 2 + 2 };
 
 static void limit_name(const long *limit, char *name)
 {
@@ -671,12 +702,13 @@ static void limit_name(const long *limit, char *name)
 
 KUNIT_ARRAY_PARAM(limit, limits, limit_name);
 
-/* A second lock of a spinlock that we hold would never return */
+/* A second lock of a spinlock that we hold doesn't return, or is complained of */
 static void far_from_the_limit_takes_no_lock(struct kunit *test)
 {
 	const long *limit = test->param_value;
 	struct dm_snapshot *s = snap(test, 0);
 	struct throttled_writer w = { .snap = NULL };
+	int no_complaint = debug_locks;
 	bool passes;
 
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
@@ -688,6 +720,7 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 	passes = may_start_copy(s, &w);
 	spin_unlock(&s->in_progress_lock);
 	KUNIT_EXPECT_TRUE(test, passes);
+	KUNIT_EXPECT_EQ(test, debug_locks, no_complaint);
 }
 
 static void origins_lock_is_free_while_asleep(struct kunit *test)
@@ -932,12 +965,17 @@ static void limit_is_the_limit(struct kunit *test)
 {
 	struct dm_snapshot *s = snap(test, 0);
 
+	/* Of one, the first is near */
 	set_limit(1);
-	writes(test, 0, s, true, false);
-	expect_soon(test, idle(test, 0));
-	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	writes(test, 0, s, true, true);
+	expect_soon(test, passed(test, 0));
+	KUNIT_EXPECT_EQ(test, granted(s), 1);
 	writes(test, 1, s, true, false);
 	expect_soon(test, waiting(s) == 1);
+	let_go(test, 0);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
 }
 
 /* The target's own way in. A flush has no data. */
@@ -1305,6 +1343,23 @@ static void removed_and_freed_while_asleep(struct kunit *test)
 	expect_soon(test, idle(test, 0));
 }
 
+/* Its writer was on the way to the queue, and is there before the removal */
+static void who_queues_late_is_released(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+
+	set_limit(1);
+	start_copies(s, 1);
+	down_write(&s->lock);
+	writes(test, 0, NULL, false, false);
+	expect_soon(test, rwsem_is_contended(&s->lock));
+	removes(test, 1, 0);
+	expect_soon(test, rwsem_is_contended(&_origins_lock));
+	up_write(&s->lock);
+	expect_soon(test, idle(test, 0) && idle(test, 1));
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+}
+
 static bool all_idle(struct kunit *test, int writers)
 {
 	while (writers--)
@@ -1475,6 +1530,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(no_room_for_an_exception),
 	KUNIT_CASE(one_of_two_is_removed),
 	KUNIT_CASE(removed_and_freed_while_asleep),
+	KUNIT_CASE(who_queues_late_is_released),
 	KUNIT_CASE(all_at_once),
 	KUNIT_CASE(unbalanced_end),
 	KUNIT_CASE(random_steps),

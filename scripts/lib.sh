@@ -622,11 +622,12 @@ scenario() {
 }
 
 # data_races CONSOLE: those that KCSAN reports and a function of TREE's dm-snap.c
-# takes part in, and how often each. A kernel that is so busy has others, which
-# don't count.
+# or of its tests takes part in, and how often each. A kernel that is so busy has
+# others, which don't count.
 data_races() {
 	"$VM/splats" "$1" | tr -d '\r' | sed -n 's/.*data-race in //p' | sort | uniq -c | sort -rn |
-		grep -wF "$(sed -nE 's/^(static )?[a-z].*[ *]([a-z_0-9]+)\(.*/\2/p' "$TREE/$SNAP")"
+		grep -wF "$(cat "$TREE/$SNAP" "$TREE"/drivers/md/tests/*.c 2>/dev/null |
+			sed -nE 's/^(static )?[a-z].*[ *]([a-z_0-9]+)\(.*/\2/p')"
 }
 
 # verdict SCENARIO CONSOLE: one word on a scenario that has just run, from

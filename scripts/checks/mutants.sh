@@ -3,7 +3,8 @@
 # Group "mutants" of scripts/check: faults that the KUnit tests must notice: a
 # test fails, the kernel says that something is wrong, or the tests don't come to
 # an end. Those below smp/ need more than one CPU, which UML doesn't have; those
-# below kcsan/ are for KCSAN to see.
+# below kcsan/ are for KCSAN to see. What the KUnit tests don't get to, as it is
+# outside the throttle, is for scenarios: vm/SCENARIO.NAME.patch.
 
 group_mutants() {
 	local f CONFIG_FROM=("${CONFIG_FROM[@]}")
@@ -24,6 +25,12 @@ group_mutants() {
 		mutant "$f" "guest_kernel mutant" killed_on_smp
 	done
 	unharmed "guest_kernel mutant" killed_on_smp
+	for f in $(cd "$TOP/kunit/mutants" && printf '%s\n' vm/*.patch | sed 's/\..*//' | sort -u); do
+		unharmed "guest_kernel mutant" killed_in_vm "$f.unharmed" || return
+	done
+	for f in "$TOP"/kunit/mutants/vm/*.patch; do
+		mutant "$f" "guest_kernel mutant" killed_in_vm
+	done
 	# The tests as they are: KCSAN makes them slow
 	kunit_tree 6.12 || return
 	OBJ=$BUILD/guest-6.12-kcsan
@@ -33,42 +40,58 @@ group_mutants() {
 	for f in "$TOP"/kunit/mutants/kcsan/*.patch; do
 		mutant "$f" "guest_kernel mutant" killed_by_kcsan
 	done
+	unharmed "guest_kernel mutant" killed_by_kcsan
 	initramfs
 	at "$TREE" base
 }
 
-# unharmed BUILD KILLED: without a fault nothing kills it, or all that is said of
-# the mutants is worth nothing.
+# unharmed BUILD KILLED [NAME]: without a fault nothing kills it, or all that is
+# said of the mutants is worth nothing.
 unharmed() {
-	local said
+	local said name=${3:-unharmed}
 	if ! $1 >"$LOGS/mutant.log" 2>&1; then
 		not_ok "without a fault: does not compile: $LOGS/mutant.log"
-	elif said=$($2 unharmed); then
-		not_ok "without a fault: $said"
+	elif said=$($2 "$name"); then
+		not_ok "$name: without a fault: $said"
 	else
-		ok "without a fault all tests pass"
+		ok "$name: without a fault all tests pass"
 		return
 	fi
 	return 1
 }
 
 # mutant FILE BUILD KILLED: the two are commands; KILLED prints what killed it.
+# Only those that MUTANTS, a pattern, names, if the environment has it.
 mutant() {
 	local f=$1 name why said log=$LOGS/mutant.log old
 	name=${f#"$TOP/kunit/mutants/"}
 	name=${name%.patch}
+	# shellcheck disable=SC2053 # a pattern
+	[[ $name == ${MUTANTS:-*} ]] || return
 	why=$(head -n 1 "$f")
 	old=$(git -C "$TREE" rev-parse HEAD)
 	if ! git -C "$TREE" apply --index "$f" 2>"$log"; then
 		not_ok "$name: applies no longer: $(head -n 1 "$log")"
 	elif ! { git -C "$TREE" commit -qm "$name" && $2; } >"$log" 2>&1; then
 		not_ok "$name: does not compile: $log"
-	elif said=$($3 "$name"); then
+	elif said=$(killed "$3" "$name"); then
 		ok "$name ($why): $said"
 	else
 		not_ok "$name ($why): survives"
 	fi
 	at "$TREE" "$old"
+}
+
+# killed KILLED NAME: what kills it. Where that is time, of which a busy host may
+# not give enough, it has to do so twice.
+killed() {
+	local said
+	said=$($1 "$2") || return
+	case $said in
+	"the tests hang" | "the kernel died" | "timed out" | died) said=$($1 "$2") && said+=", twice" ;;
+	esac
+	echo "$said"
+	[ -n "$said" ]
 }
 
 uml_build() {
@@ -107,6 +130,10 @@ killed_by_kcsan() {
 	GUEST_ARGS="again=3 kcsan.skip_watch=50" SCENARIO_LIMIT=600 killed_in_guest again "$1" >/dev/null
 	data_races "$LOGS/mutant-${1//\//-}.console" | head -n 1 | sed 's/^ *[0-9]* *//' | grep . && return
 	[ "$1" = unharmed ] && [ "$RESULT" != ok ] && echo "$RESULT"
+}
+killed_in_vm() { # vm/SCENARIO.NAME
+	local name=${1#vm/}
+	killed_in_guest "${name%%.*}" "$1"
 }
 killed_in_guest() { # SCENARIO NAME
 	local log=$LOGS/mutant-${2//\//-}.console
