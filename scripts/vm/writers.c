@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * writers DEVICE COUNT [FIRST]: COUNT processes, each of which writes one
- * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n. When
- * all have ended, prints how often they slept, on average (context switches
- * for each write, rounded up).
+ * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n; all
+ * at once, when the last of them is there. When all have ended, prints how
+ * often they slept in that write, on average (context switches for each,
+ * rounded up).
  *
  * spin CPU PID: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
  * user mode, so that RCU sees the CPU pass through quiescent states. PID is
@@ -23,15 +24,23 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CHUNK 4096
+
+static struct {
+	pthread_barrier_t start;
+	atomic_long switches;
+} *shared;
 
 static int fail(const char *what)
 {
@@ -39,17 +48,30 @@ static int fail(const char *what)
 	return 1;
 }
 
+static int share(int writers)
+{
+	pthread_barrierattr_t attr;
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return shared == MAP_FAILED || pthread_barrierattr_init(&attr) ||
+	       pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) ||
+	       pthread_barrier_init(&shared->start, &attr, writers);
+}
+
 static int write_chunk(const char *device, long chunk)
 {
-	void *buf;
+	static _Alignas(CHUNK) char buf[CHUNK];
+	struct rusage before, after;
 	int fd;
 
 	fd = open(device, O_WRONLY | O_DIRECT);
-	if (fd < 0 || posix_memalign(&buf, CHUNK, CHUNK))
-		return fail(device);
 	memset(buf, 'A' + chunk % 26, CHUNK);
+	pthread_barrier_wait(&shared->start);	/* also if that failed */
+	getrusage(RUSAGE_SELF, &before);
 	if (pwrite(fd, buf, CHUNK, chunk * CHUNK) != CHUNK)
 		return fail(device);
+	getrusage(RUSAGE_SELF, &after);
+	atomic_fetch_add(&shared->switches, after.ru_nvcsw - before.ru_nvcsw);
 	return 0;
 }
 
@@ -82,7 +104,6 @@ int main(int argc, char **argv)
 {
 	const char *name = basename(argv[0]);
 	long first = argc > 3 ? atol(argv[3]) : 0;
-	struct rusage usage;
 	int i, count, status, rc = 0;
 
 	if (!strcmp(name, "spin") && argc == 3)
@@ -96,6 +117,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	count = atoi(argv[2]);
+	if (share(count))
+		return fail("shared memory");
 	for (i = 0; i < count; i++) {
 		switch (fork()) {
 		case -1:
@@ -107,8 +130,6 @@ int main(int argc, char **argv)
 	while (wait(&status) > 0)
 		if (status)
 			rc = 1;
-	if (getrusage(RUSAGE_CHILDREN, &usage))
-		return fail("getrusage");
-	printf("%ld\n", (usage.ru_nvcsw + count - 1) / count);
+	printf("%ld\n", (atomic_load(&shared->switches) + count - 1) / count);
 	return rc;
 }
