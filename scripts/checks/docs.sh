@@ -61,8 +61,8 @@ try() {
 	"scripts/soak" | "scripts/soak "*) # for real in group soak
 		gives 1 "MINUTES is a number" "$TOP/scripts/soak" "${args[@]}" none
 		;;
-	"scripts/check" | "scripts/check "* | "TARGETS=6.1 scripts/check "* | "PEERS="*" scripts/check "*)
-		[[ $line == [TP]*=* ]] && args=("${args[@]:1}")
+	"scripts/check" | "scripts/check "* | "TARGETS=6.1 scripts/check "* | "PEERS="*" scripts/check "* | "MUTANTS="*" scripts/check "*)
+		[[ $line == [A-Z]*=* ]] && args=("${args[@]:1}")
 		gives 1 "no group 'none'" "$TOP/scripts/check" "${args[@]}" none
 		;;
 	"scripts/refresh")

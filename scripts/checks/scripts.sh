@@ -181,9 +181,17 @@ bench_tests() {
 		{ not_ok "bench: no report: $LOGS/check-bench.log"; return; }
 	t "bench: the table in Documentation is that of its CSV" bench-table \
 		diff -u "$TOP/Documentation/performance/table.txt" "$d/table.txt"
+	t "bench: so are the plots" bench-plots same_plots "$d"
 	t "bench: a figure that misses its goal is told so" bench-missed \
 		bench_tells "$d"
 	t "bench: refuses what it doesn't know" bench-refuses bench_refuses
+}
+
+same_plots() { # DIR
+	local f
+	for f in "$TOP"/Documentation/performance/*.svg; do
+		cmp "$f" "$1/${f##*/}" || return
+	done
 }
 
 # bench_tells DIR: with ours and upstream exchanged, a goal isn't reached that was.
