@@ -42,7 +42,7 @@
  * counts as a copy is up to the test. A "direct" writer does to a snapshot what
  * snapshot_map_throttled() does.
  *
- * No test waits for a time: each waits for a state, and fails if it doesn't
+ * No test depends on time: each waits for a state, and fails if it doesn't
  * come about for a long while.
  */
 
@@ -733,7 +733,11 @@ static void origins_lock_is_free_while_asleep(struct kunit *test)
 	expect_soon(test, waiting(s) == 1);
 	expect_soon(test, down_write_trylock(&_origins_lock));
 	up_write(&_origins_lock);
+
+	/* However long that takes */
+	schedule_timeout_uninterruptible(3);
 	KUNIT_EXPECT_EQ(test, waiting(s), 1);
+	KUNIT_EXPECT_FALSE(test, passed(test, 0));
 }
 
 /* Each copy that ends lets in the one writer that has waited longest */
