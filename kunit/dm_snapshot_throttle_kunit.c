@@ -31,16 +31,18 @@
  * [3] can't happen: it isn't registered, or nobody sleeps
  *
  * In the first four states the writer comes after the event, but before a
- * wake-up. In "far" less than half of the limit is used: it passes without the
- * lock and without a grant; in "below" it takes one. In "granted" and "gone" it
- * has been woken, by a copy that ended and by the snapshot's removal, but didn't
- * get to run yet.
+ * wake-up; a removal leaves it nothing to ask. In "far" less than half of the
+ * limit is used: it passes without w, and without the lock; in "below" it takes
+ * a grant. In "granted" and "gone" it has been woken, by a copy that ended and
+ * by the snapshot's removal, but didn't get to run yet: it still waits for
+ * _origins_lock, and it is there that a spurious wake-up finds it. While it is
+ * "waiting", a change of the limit is seen by nobody.
  *
  * The snapshots here are no more than what a write to their origin looks at,
  * registered for an origin of their own. Their store pretends that an exception
  * is being copied as soon as it is there, so that nothing ever is; whether that
  * counts as a copy is up to the test. A "direct" writer does to a snapshot what
- * snapshot_map_throttled() does.
+ * snapshot_map() does once it has no exception, for as long as the test likes.
  *
  * No test depends on time: each waits for a state, and fails if it doesn't
  * come about for a long while.
@@ -55,6 +57,8 @@
 
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
+#define CHUNK_SECTORS 8
+#define CHUNK_BYTES (CHUNK_SECTORS << SECTOR_SHIFT)
 #define STORM 500
 
 struct test_snapshot {
@@ -68,6 +72,7 @@ struct test_snapshot {
 	sector_t high;
 	bool counts;			/* an exception is a copy in flight */
 	bool full;			/* ... or can't be made */
+	struct rw_semaphore gate;	/* ... or allocated */
 	unsigned int exceptions;
 	bool registered;
 };
@@ -80,7 +85,7 @@ struct test_writer {
 	struct bio *bio;
 	int r;
 	bool maps;			/* by the target's map function: ... */
-	bool reads;
+	enum req_op op;			/* ... the first chunk, or nothing */
 	unsigned int bytes;
 	bool starts_copy;
 	bool hold;			/* until let_go, when it has passed */
@@ -198,7 +203,7 @@ static void map_once(struct test_writer *tw)
 		struct bio bio;
 	} b = { };
 
-	b.bio.bi_opf = tw->reads ? REQ_OP_READ : REQ_OP_WRITE;
+	b.bio.bi_opf = tw->op;
 	b.bio.bi_iter.bi_size = tw->bytes;
 	tw->direct->ti->type->map(tw->direct->ti, &b.bio);
 	WRITE_ONCE(tw->passed, atomic_inc_return(&tw->t->passes));
@@ -217,8 +222,9 @@ static void write_once(struct test_writer *tw)
 		return;
 	}
 
-	while (!may_start_copy(tw->direct, &w))
-		wait_for_in_progress(&w);
+	if (!may_start_copy(tw->direct, NULL))
+		while (!may_start_copy(tw->direct, &w))
+			wait_for_in_progress(&w);
 	WRITE_ONCE(tw->passed, atomic_inc_return(&t->passes));
 	if (tw->hold)
 		wait_for_completion(&tw->let_go);
@@ -320,14 +326,14 @@ static void storms(struct kunit *test, int i, struct dm_snapshot *direct)
 	complete(&tw->go);
 }
 
-/* ... or comes by the target's map function, perhaps to read */
-static void maps(struct kunit *test, int i, struct dm_snapshot *s, bool reads,
+/* ... or comes by the target's map function */
+static void maps(struct kunit *test, int i, struct dm_snapshot *s, enum req_op op,
 		 unsigned int bytes)
 {
 	struct test_writer *tw = writer(test, i, s);
 
 	tw->maps = true;
-	tw->reads = reads;
+	tw->op = op;
 	tw->bytes = bytes;
 	complete(&tw->go);
 }
@@ -398,6 +404,21 @@ static int test_prepare_exception(struct dm_exception_store *store, struct dm_ex
 	return 0;
 }
 
+static void *test_alloc(gfp_t gfp_mask, void *data)
+{
+	struct test_snapshot *f = data;
+
+	down_read(&f->gate);
+	up_read(&f->gate);
+
+	return mempool_alloc_slab(gfp_mask, pending_cache);
+}
+
+static void test_free(void *element, void *data)
+{
+	mempool_free_slab(element, pending_cache);
+}
+
 static struct dm_exception_store_type test_store = {
 	.name = "test",
 	.prepare_exception = test_prepare_exception,
@@ -412,8 +433,8 @@ static void add_snapshot(struct kunit *test, int i)
 	f->origin.bdev = t->origin_bdev;
 	f->cow.bdev = &f->cow_bdev;
 	f->store.type = &test_store;
-	f->store.chunk_size = 8;
-	f->store.chunk_mask = 7;
+	f->store.chunk_size = CHUNK_SECTORS;
+	f->store.chunk_mask = CHUNK_SECTORS - 1;
 	f->store.chunk_shift = 3;
 	f->high = LONG_MAX;
 	f->table.num_targets = 1;
@@ -430,9 +451,11 @@ static void add_snapshot(struct kunit *test, int i)
 	init_rwsem(&f->s.lock);
 	spin_lock_init(&f->s.pe_allocation_lock);
 	INIT_LIST_HEAD(&f->s.list);
+	init_rwsem(&f->gate);
+	f->s.in_progress = 0x6b;	/* kmalloc() doesn't clear it */
 	init_throttle(&f->s);
 	KUNIT_ASSERT_EQ(test, init_hash_tables(&f->s), 0);
-	KUNIT_ASSERT_EQ(test, mempool_init_slab_pool(&f->s.pending_pool, 1, pending_cache), 0);
+	KUNIT_ASSERT_EQ(test, mempool_init(&f->s.pending_pool, 1, test_alloc, test_free, f), 0);
 	KUNIT_ASSERT_EQ(test, register_snapshot(&f->s), 0);
 	f->registered = true;
 	t->snap[i] = f;
@@ -707,7 +730,6 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 {
 	const long *limit = test->param_value;
 	struct dm_snapshot *s = snap(test, 0);
-	struct throttled_writer w = { .snap = NULL };
 	int no_complaint = debug_locks;
 	bool passes;
 
@@ -717,7 +739,7 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 	set_limit(*limit);
 	start_copies(s, 1);
 	spin_lock(&s->in_progress_lock);
-	passes = may_start_copy(s, &w);
+	passes = may_start_copy(s, NULL);
 	spin_unlock(&s->in_progress_lock);
 	KUNIT_EXPECT_TRUE(test, passes);
 	KUNIT_EXPECT_EQ(test, debug_locks, no_complaint);
@@ -791,24 +813,31 @@ static void a_grant_counts_as_a_copy(struct kunit *test)
 /* Near is where half of the limit is used */
 static void grants_begin_near_the_limit(struct kunit *test)
 {
+	static const unsigned int halves[] = { 2, 8 };
 	struct dm_snapshot *s = snap(test, 0);
+	unsigned int half;
+	int i;
 
-	set_limit(4);
-	start_copies(s, 1);
-	writes(test, 0, s, false, true);
-	expect_soon(test, passed(test, 0));
-	KUNIT_EXPECT_EQ(test, granted(s), 0);
-	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
-	start_copies(s, 1);
-	writes(test, 1, s, false, true);
-	expect_soon(test, passed(test, 1));
-	KUNIT_EXPECT_EQ(test, granted(s), 1);
-	KUNIT_EXPECT_EQ(test, in_progress(s), 3);
-	let_go(test, 0);
-	let_go(test, 1);
-	expect_soon(test, idle(test, 0) && idle(test, 1));
-	KUNIT_EXPECT_EQ(test, granted(s), 0);
-	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+	for (i = 0; i < ARRAY_SIZE(halves); i++) {
+		half = halves[i];
+		set_limit(2 * half);
+		start_copies(s, half - 1);
+		writes(test, 0, s, false, true);
+		expect_soon(test, passed(test, 0));
+		KUNIT_EXPECT_EQ(test, granted(s), 0);
+		KUNIT_EXPECT_EQ(test, in_progress(s), half - 1);
+		start_copies(s, 1);
+		writes(test, 1, s, false, true);
+		expect_soon(test, passed(test, 1));
+		KUNIT_EXPECT_EQ(test, granted(s), 1);
+		KUNIT_EXPECT_EQ(test, in_progress(s), half + 1);
+		let_go(test, 0);
+		let_go(test, 1);
+		expect_soon(test, idle(test, 0) && idle(test, 1));
+		KUNIT_EXPECT_EQ(test, granted(s), 0);
+		KUNIT_EXPECT_EQ(test, in_progress(s), half);
+		end_copies(s, half);
+	}
 }
 
 /* Of writers that have yet to start their copies, only so many are let in */
@@ -862,6 +891,37 @@ static void newcomers_do_not_overtake(struct kunit *test)
 	let_go(test, 1);
 	expect_soon(test, passed(test, 2));
 	let_go(test, 2);
+	expect_soon(test, idle(test, 2));
+}
+
+/* ... whether they come by the origin or by the snapshot */
+static void newcomers_look_at_the_queue(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	s->store->userspace_supports_overflow = true;
+	for (i = 0; i < 2; i++) {
+		t->snap[0]->full = i;	/* start_copy() isn't for tests */
+		set_limit(1);
+		start_copies(s, 1);
+		writes(test, 0, s, false, true);
+		expect_soon(test, waiting(s) == 1);
+
+		/* Four would be far from the limit, but for the one who waits */
+		set_limit(4);
+		if (i)
+			maps(test, 1, s, REQ_OP_WRITE, CHUNK_BYTES);
+		else
+			writes(test, 1, NULL, false, false);
+		expect_soon(test, passed(test, 0));
+		KUNIT_EXPECT_EQ(test, waiting(s), 1);
+		KUNIT_EXPECT_FALSE(test, passed(test, 1));
+		let_go(test, 0);
+		expect_soon(test, idle(test, 0) && idle(test, 1));
+		end_copies(s, in_progress(s));
+	}
 }
 
 /* One copy ends, and of the writers that sleep none needs one */
@@ -928,6 +988,30 @@ static void limit_changes_while_asleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(s), 9);
 }
 
+/* ... one after the other: a copy that ends wakes no more than one */
+static void one_copy_wakes_one(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	start_copies(s, 2);
+	for (i = 0; i < 4; i++) {
+		writes(test, i, s, false, true);
+		expect_soon(test, waiting(s) == i + 1);
+	}
+	set_limit(16);
+	end_copies(s, 1);
+	KUNIT_EXPECT_EQ(test, granted(s), 1);
+	KUNIT_EXPECT_EQ(test, waiting(s), 3);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 2);
+	for (i = 0; i < 4; i++) {
+		let_go(test, i);
+		expect_soon(test, idle(test, i));
+	}
+	KUNIT_EXPECT_EQ(test, in_progress(s), 1);
+}
+
 /* ... and so does the next writer, if no copy ever ends */
 static void newcomer_tells_of_a_raised_limit(struct kunit *test)
 {
@@ -982,28 +1066,19 @@ static void limit_is_the_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, waiting(s), 1);
 }
 
-/* The target's own way in. A flush has no data. */
-static void only_writes_of_data_are_throttled(struct kunit *test)
+/* The target's own way in: what needs a copy waits, and nothing else */
+static void map_waits_for_a_copy_only(struct kunit *test)
 {
+	struct throttle_test *t = test->priv;
 	struct dm_snapshot *s = snap(test, 0);
 
-	s->snapshot_overflowed = 1;	/* writes get no further */
+	t->snap[0]->full = true;	/* start_copy() isn't for tests */
+	s->store->userspace_supports_overflow = true;
 	set_limit(1);
 	start_copies(s, 1);
-
-	/* A read does, so that we stop it behind the throttle */
-	down_write(&s->lock);
-	maps(test, 0, s, true, SECTOR_SIZE);
-	expect_soon(test, rwsem_is_contended(&s->lock));
-	s->valid = 0;
-	up_write(&s->lock);
-	expect_soon(test, idle(test, 0));
-	s->valid = 1;
-
-	maps(test, 0, s, false, 0);
-	expect_soon(test, idle(test, 0));
-	maps(test, 0, s, false, SECTOR_SIZE);
-	maps(test, 1, s, false, SECTOR_SIZE);
+	maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
+	expect_soon(test, waiting(s) == 1);
+	maps(test, 1, s, REQ_OP_WRITE, CHUNK_BYTES);
 	expect_soon(test, waiting(s) == 2);
 	/* It keeps its grant until snapshot_map() is through */
 	down_write(&s->lock);
@@ -1016,11 +1091,56 @@ static void only_writes_of_data_are_throttled(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, granted(s), 0);
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
 
-	/* Far from the limit */
-	set_limit(2);
-	maps(test, 0, s, false, SECTOR_SIZE);
+	/* The snapshot is full: writes get no further, so they needn't wait */
+	KUNIT_EXPECT_TRUE(test, s->snapshot_overflowed);
+	start_copies(s, 1);
+	maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
 	expect_soon(test, idle(test, 0));
+	maps(test, 0, s, REQ_OP_WRITE, 0);
+	expect_soon(test, idle(test, 0));
+
+	/* A discard of what is there writes zeroes; stop it before it does */
+	set_copied(test, s, 0);
+	s->snapshot_overflowed = 0;
+	maps(test, 0, s, REQ_OP_DISCARD, CHUNK_BYTES);
+	expect_soon(test, waiting(s) == 1);
+	down_write(&s->lock);
+	s->valid = 0;
+	up_write(&s->lock);
+	end_copies(s, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
 	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+}
+
+/* A writer may sleep for long until it has an exception: it asks when it has */
+static void others_come_while_it_allocates(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct test_snapshot *f = t->snap[0];
+	struct dm_snapshot *s = &f->s;
+	int i;
+
+	s->store->userspace_supports_overflow = true;
+	set_limit(4);
+	for (i = 0; i < 2; i++) {
+		down_write(&f->gate);
+		f->full = i;		/* start_copy() isn't for tests */
+		if (i)
+			maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
+		else
+			writes(test, 0, NULL, false, false);
+		expect_soon(test, rwsem_is_contended(&f->gate));
+		start_copies(s, 4);
+		up_write(&f->gate);
+		expect_soon(test, waiting(s) == 1);
+		KUNIT_EXPECT_EQ(test, exceptions(test, 0), 0);
+		end_copies(s, 1);
+		expect_soon(test, idle(test, 0));
+		KUNIT_EXPECT_EQ(test, in_progress(s), 3);
+		end_copies(s, 3);
+		f->exceptions = 0;
+	}
 }
 
 /* It starts no more copies; those in flight may take long */
@@ -1328,6 +1448,26 @@ static void one_of_two_is_removed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_progress(second), 1);
 }
 
+/* All grants are void */
+static void removed_with_two_grants(struct kunit *test)
+{
+	struct dm_snapshot *s = snap(test, 0);
+	int i;
+
+	set_limit(2);
+	start_copies(s, 2);
+	writers_queue(test, s, 2);
+	down_write(&_origins_lock);
+	end_copies(s, 2);
+	KUNIT_EXPECT_EQ(test, granted(s), 2);
+	remove_locked(s);
+	KUNIT_EXPECT_EQ(test, granted(s), 0);
+	KUNIT_EXPECT_EQ(test, in_progress(s), 0);
+	up_write(&_origins_lock);
+	for (i = 0; i < 2; i++)
+		expect_soon(test, idle(test, i));
+}
+
 /* Nothing of a snapshot may be looked at once it has been removed and freed */
 static void removed_and_freed_while_asleep(struct kunit *test)
 {
@@ -1511,16 +1651,19 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE_PARAM(far_from_the_limit_takes_no_lock, limit_gen_params),
 	KUNIT_CASE(origins_lock_is_free_while_asleep),
 	KUNIT_CASE(limit_is_the_limit),
-	KUNIT_CASE(only_writes_of_data_are_throttled),
+	KUNIT_CASE(map_waits_for_a_copy_only),
+	KUNIT_CASE(others_come_while_it_allocates),
 	KUNIT_CASE(an_invalid_snapshot_has_no_limit),
 	KUNIT_CASE(one_for_one_in_order),
 	KUNIT_CASE(a_grant_counts_as_a_copy),
 	KUNIT_CASE(grants_begin_near_the_limit),
 	KUNIT_CASE(who_was_let_in_counts),
 	KUNIT_CASE(newcomers_do_not_overtake),
+	KUNIT_CASE(newcomers_look_at_the_queue),
 	KUNIT_CASE(who_needs_no_copy_wakes_the_next),
 	KUNIT_CASE(rewrites_are_not_throttled),
 	KUNIT_CASE_PARAM(limit_changes_while_asleep, limit_gen_params),
+	KUNIT_CASE(one_copy_wakes_one),
 	KUNIT_CASE_PARAM(newcomer_tells_of_a_raised_limit, limit_gen_params),
 	KUNIT_CASE(lowered_limit_holds),
 	KUNIT_CASE(no_grant_is_held_asleep),
@@ -1533,6 +1676,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(a_new_snapshot_comes_first),
 	KUNIT_CASE(no_room_for_an_exception),
 	KUNIT_CASE(one_of_two_is_removed),
+	KUNIT_CASE(removed_with_two_grants),
 	KUNIT_CASE(removed_and_freed_while_asleep),
 	KUNIT_CASE(who_queues_late_is_released),
 	KUNIT_CASE(all_at_once),

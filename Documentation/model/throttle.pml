@@ -76,7 +76,7 @@ hidden byte x, n, s_, overtaken, woken;
 #define LOCALS							\
 	byte s, i, nr, first, pe_to_start_now, pe_to_start_last, g;	\
 	byte r;							\
-	bool throttled, bio, needs_copy, may, passes;		\
+	bool throttled, with_w, bio, needs_copy, may, passes;	\
 	SCRATCH
 
 /* --- what the C code has in memory ---------------------------------------- */
@@ -354,7 +354,7 @@ inline wait_for_in_progress(s, me, unlock_origins)
 /*
  * BOUND: so many copies of a snapshot more than the limit may be in flight. They
  * are those of writers that were let in without a grant. These are on_their_way
- * until their copy has started, or they are asked again, or are through; of one
+ * until they have claimed their copy, or wait for a grant, or are through; of one
  * snapshot, no more than AT_ONCE at a time.
  */
 #ifdef BOUND
@@ -427,10 +427,6 @@ inline let_in(s, me)
  */
 #if LIMIT == 1 && !defined(SET)
 #define NEVER_FAR
-inline far_from_limit(s, me)
-{
-	may = false
-}
 #else
 inline far_from_limit(s, me)
 {
@@ -682,19 +678,12 @@ inline take_or_queue(s, me)
 inline may_start_copy(s, me)
 {
 	do
-	:: step { has_grant(s, me) -> may = true; break }
-	:: step { must_put(s, me) -> put_grant(me) }
-#ifdef NEVER_FAR
-	:: step { !has_grant(s, me) && !must_put(s, me) -> take_or_queue(s, me); break }
-#else
-	:: !has_grant(s, me) && !must_put(s, me) ->
-		far_from_limit(s, me);
-		if
-		:: may
-		:: else -> step { take_or_queue(s, me) }
-		fi;
-		break
+#ifndef NEVER_FAR
+	:: !with_w -> far_from_limit(s, me); break
 #endif
+	:: step { with_w && has_grant(s, me) -> may = true; break }
+	:: step { with_w && must_put(s, me) -> put_grant(me) }
+	:: step { with_w && !has_grant(s, me) && !must_put(s, me) -> take_or_queue(s, me); break }
 	od
 }
 
@@ -787,7 +776,7 @@ inline submit_bio(chunk)	/* to the origin */
 	}
 }
 
-inline start_copy(s, me, chunk)
+inline claim_copy(s, me)
 {
 	account_start_copy(s, me);
 #ifdef BOUND
@@ -796,6 +785,13 @@ inline start_copy(s, me, chunk)
 		within_the_bound = snap[s].copies <= LIMIT + BOUND;
 		assert(within_the_bound)
 	}
+#endif
+}
+
+inline start_copy(s, me, chunk)
+{
+#ifndef OURS
+	claim_copy(s, me);	/* is nothing but account_start_copy(), and here */
 #endif
 	/* dm_kcopyd_copy() */
 	d_step { use(s); snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk }
@@ -843,7 +839,7 @@ inline look_up_exception(s, chunk)
 }
 
 /* After alloc_pending_exception(), for which the table's lock was released: */
-inline __insert_pending_exception(s, chunk)
+inline __insert_pending_exception(s, me, chunk)
 {
 	if
 	:: snap[s].completed & chunk			/* e */
@@ -852,6 +848,9 @@ inline __insert_pending_exception(s, chunk)
 	:: !(snap[s].completed & chunk) && !(snap[s].pending & chunk) ->	/* no "else" */
 		snap[s].pending = snap[s].pending | chunk;
 		snap[s].pending_exceptions_count++;
+#ifdef OURS
+		claim_copy(s, me);
+#endif
 		if
 		:: bio && may_leave_hand -> pe_to_start_last = s
 		:: else -> pe_to_start_now = s
@@ -874,13 +873,11 @@ inline look_up_next(chunk)
 	od
 }
 
-/*
- * The first part of __origin_write(), in one step with what comes before it.
- * "throttled": w isn't NULL.
- */
-inline begin_origin_write(with_w, chunk)
+/* The first part of __origin_write(), in one step with what comes before it. */
+inline begin_origin_write(is_throttled, has_w, chunk)
 {
-	throttled = with_w;
+	throttled = is_throttled;
+	with_w = has_w;
 	r = DM_MAPIO_REMAPPED;
 	i = 0;
 	bio = true;
@@ -922,18 +919,21 @@ inline __origin_write(me, chunk)
 		may_start_copy(s, me);
 		if
 		:: may
-		:: else -> r = EAGAIN; forget(); break
+		:: !may && with_w -> r = EAGAIN; forget(); break
+		:: !may && !with_w -> r = EAGAIN; needs_copy = false; break
 		fi
 	:: step {
 		needs_copy && (!throttled || may) ->
 		if
-		:: throttled ->		/* another writer was faster */
+#ifdef OURS
+		:: throttled && has_grant(s, me) ->	/* another writer was faster */
 			snap[s].completed = snap[s].completed | chunk
+#endif
 #if TRAP == 11
 		:: throttled -> r = DM_MAPIO_SUBMITTED
-		:: !throttled -> __insert_pending_exception(s, chunk)
+		:: !throttled -> __insert_pending_exception(s, me, chunk)
 #else
-		:: __insert_pending_exception(s, chunk)
+		:: __insert_pending_exception(s, me, chunk)
 #endif
 		fi;
 		needs_copy = false;
@@ -946,8 +946,7 @@ inline __origin_write(me, chunk)
 		fi;
 #if defined(OURS) && TRAP != 5 && TRAP != 10
 		if
-		:: throttled && has_grant(s, me) && pe_to_start_last == NULL ->
-			put_grant(me)
+		:: throttled && has_grant(s, me) -> put_grant(me)
 		:: else
 		fi;
 #endif
@@ -966,7 +965,7 @@ inline __origin_write(me, chunk)
 #if TRAP == 13
 		:: else -> throttled = false; r = DM_MAPIO_REMAPPED
 #else
-		:: else -> begin_origin_write(false, chunk)	/* it calls itself, w is NULL */
+		:: else -> begin_origin_write(false, false, chunk)	/* it calls itself, w is NULL */
 #endif
 		fi
 	   }
@@ -976,7 +975,7 @@ inline __origin_write(me, chunk)
 /* Never waits but for the lock: kcopyd's callbacks use it, too. */
 inline do_origin(me, chunk)
 {
-	step { down_read(me); begin_origin_write(false, chunk) }
+	step { down_read(me); begin_origin_write(false, false, chunk) }
 	__origin_write(me, chunk);
 	up_read()
 }
@@ -984,7 +983,7 @@ inline do_origin(me, chunk)
 #ifdef SEMAPHORE
 inline do_origin_throttled(me, chunk)
 {
-	step { down_read(me); begin_origin_write(false, chunk) }
+	step { down_read(me); begin_origin_write(false, false, chunk) }
 	__origin_write(me, chunk)
 }
 #elif defined(UPSTREAM)
@@ -1009,36 +1008,28 @@ inline do_origin_throttled(me, chunk)
 	   :: else -> i = 0; nr = 0; first = 0		/* goto again */
 	   fi
 	od;
-	step { may = false; begin_origin_write(false, chunk) }
+	step { may = false; begin_origin_write(false, false, chunk) }
 	__origin_write(me, chunk)
 }
 #else
-/* The loop is __do_origin_throttled(), or __origin_write() without w. */
+/* The loop is, from its second turn on, __do_origin_throttled(). */
 inline do_origin_throttled(me, chunk)
 {
-#ifdef NEVER_FAR
-	step { down_read(me); begin_origin_write(true, chunk) }
+#ifdef NEVER_FAR	/* the first turn would be in vain */
+	step { down_read(me); begin_origin_write(true, true, chunk) }
 #else
-	step { down_read(me); i = 0; may = true }
-	do
-	:: may && i < nr ->
-		s = nth_snapshot(i);
-		i++;
-		far_from_limit(s, me)
-	:: else -> break
-	od;
-	if
-	:: step { may -> may = false; begin_origin_write(false, chunk) }
-	:: step { !may -> not_on_its_way(me); begin_origin_write(true, chunk) }
-	fi;
+	step { down_read(me); begin_origin_write(true, false, chunk) }
 #endif
 	do
 	:: __origin_write(me, chunk);
 	   if
 	   :: r != EAGAIN -> break
-	   :: else ->
+#ifndef NEVER_FAR
+	   :: step { r == EAGAIN && !with_w -> begin_origin_write(true, true, chunk) }
+#endif
+	   :: r == EAGAIN && with_w ->
 		wait_for_in_progress(me);
-		step { down_read(me); begin_origin_write(true, chunk) }
+		step { down_read(me); begin_origin_write(true, true, chunk) }
 	   fi
 	od;
 #if TRAP == 10
@@ -1066,17 +1057,24 @@ inline snapshot_map_throttled(me, chunk)
 	od;
 #endif
 #ifdef OURS
+#ifdef NEVER_FAR
+	with_w = true;
+#endif
 	do
 	:: may_start_copy(0, me);
 	   if
 	   :: may -> break
-	   :: else -> wait_for_in_progress(me)
+	   :: !may && with_w -> wait_for_in_progress(me)
+	   :: !may && !with_w -> with_w = true	/* __snapshot_map_throttled() */
 	   fi
 	od;
 #endif
 	may = false;
 	if
 	:: d_step { snap[0].pending = snap[0].pending | chunk; snap[0].pending_exceptions_count++ }
+#ifdef OURS
+	   claim_copy(0, me);
+#endif
 	   start_copy(0, me, chunk)
 	:: skip			/* needs no copy */
 	fi;
@@ -1118,6 +1116,7 @@ inline end_of_write(me)
 #endif
 		forget();
 		throttled = false;
+		with_w = false;
 		r = 0
 	}
 }

@@ -1,7 +1,7 @@
 // What must hold of the result, whatever it was made of. Every line that this
 // prints is a violation: a function, and what is wrong with it.
 
-virtual registers_first
+virtual registers_first, claims
 
 @initialize:python@
 @@
@@ -11,7 +11,8 @@ def wrong(p, what):
 handed_over, ended = set(), set()
 
 // Each start of a copy is followed by one job for kcopyd, and each job preceded
-// by a start.
+// by a start. From the patch on that brings it, claim_copy() counts the start of what
+// start_copy() and start_full_bio() do, and whoever calls these two claims it.
 
 @pair@
 expression s;
@@ -28,8 +29,50 @@ dm_kcopyd_zero@job(s->kcopyd_client, ...)
 dm_kcopyd_prepare_callback@job(s->kcopyd_client, ...)
 )
 
+@claim depends on claims@
+expression pe;
+position p;
+@@
+claim_copy(...)
+{
+	pe->started = 1;
+	account_start_copy@p(pe->snap);
+}
+
+@claimed depends on claims@
+identifier f = {start_copy, start_full_bio};
+position p;
+@@
+f(...)
+{
+	<+...
+(
+	dm_kcopyd_copy@p(...)
+|
+	dm_kcopyd_prepare_callback@p(...)
+)
+	...+>
+}
+
+@unclaimed depends on claims@
+expression pe;
+position p;
+identifier f != claim_copy;
+@@
+f(...)
+{
+	<+...
+	pe@p->started = 1
+	...+>
+}
+
+@script:python@
+p << unclaimed.p;
+@@
+wrong(p, "starts a copy that it does not claim")
+
 @no_job@
-position p != pair.start;
+position p != { pair.start, claim.p };
 @@
 account_start_copy@p(...);
 
@@ -47,7 +90,7 @@ position p;
 dm_kcopyd_copy@p(..., merge_callback, ...)
 
 @no_start@
-position p != { pair.job, the_merge.p };
+position p != { pair.job, the_merge.p, claimed.p };
 @@
 (
 dm_kcopyd_copy@p(...)
@@ -64,7 +107,7 @@ wrong(p, "hands kcopyd a copy that it does not count")
 
 @some_way exists@
 identifier f;
-position p != the_merge.p;
+position p != { the_merge.p, claimed.p };
 @@
 f(...)
 {

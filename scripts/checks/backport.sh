@@ -144,8 +144,11 @@ proofs() {
 	t "prove.cocci: a start without a job" prove-no-job unproven \
 		'^zero_exception\(\) counts a copy that it does not hand' 's/dm_kcopyd_zero\(.*/bio_endio(bio);/'
 	t "prove.cocci: a job that may not come" prove-no-job2 unproven \
-		'^start_copy\(\) counts a copy that it does not hand' \
-		'/^static void start_copy/,/^}/s/^\taccount_start_copy.*/&\n\tif (!dest.count)\n\t\treturn;/'
+		'^zero_exception\(\) counts a copy that it does not hand' \
+		'/^static void zero_exception/,/^}/s/^\taccount_start_copy.*/&\n\tif (!dest.count)\n\t\treturn;/'
+	t "prove.cocci: a copy that isn't claimed" prove-unclaimed unproven \
+		'^snapshot_map\(\) starts a copy that it does not claim' \
+		'/^static int snapshot_map\(/,/^}/s/claim_copy\(pe\)/pe->started = 1/'
 	t "prove.cocci: an end that no callback counts" prove-stray unproven \
 		'^start_copy\(\) counts the end of a copy, but is no' \
 		'/^static void start_copy/,/^}/s/^}/	account_end_copy(s);\n}/'
@@ -164,7 +167,7 @@ proofs() {
 unproven() { # REGEX EXPRESSION: what prove.cocci says of the fixed file, changed
 	local f=$SMALL.c
 	git -C "$SMALL" show "fixed:$SNAP" >"$f" && sed -i -E "$2" "$f" &&
-		spatch --very-quiet -D registers_first --sp-file "$TOP/scripts/backport.d/prove.cocci" "$f" | tee /dev/stderr |
+		spatch --very-quiet -D registers_first -D claims --sp-file "$TOP/scripts/backport.d/prove.cocci" "$f" | tee /dev/stderr |
 		{ [ "$1" = '^$' ] && ! grep . || grep -E "$1"; }
 }
 
