@@ -733,6 +733,8 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 	int no_complaint = debug_locks;
 	bool passes;
 
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "nothing is far from the limit on PREEMPT_RT");
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
 		kunit_skip(test, "spinlocks are nothing without SMP or DEBUG_SPINLOCK");
 
@@ -817,6 +819,9 @@ static void grants_begin_near_the_limit(struct kunit *test)
 	struct dm_snapshot *s = snap(test, 0);
 	unsigned int half;
 	int i;
+
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "nothing is far from the limit on PREEMPT_RT");
 
 	for (i = 0; i < ARRAY_SIZE(halves); i++) {
 		half = halves[i];
