@@ -58,7 +58,6 @@
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
 #define CHUNK_SECTORS 8
-#define CHUNK_BYTES (CHUNK_SECTORS << SECTOR_SHIFT)
 #define STORM 500
 
 struct test_snapshot {
@@ -85,8 +84,7 @@ struct test_writer {
 	struct bio *bio;
 	int r;
 	bool maps;			/* by the target's map function: ... */
-	enum req_op op;			/* ... the first chunk, or nothing */
-	unsigned int bytes;
+	enum req_op op;			/* ... the first chunk */
 	bool starts_copy;
 	bool hold;			/* until let_go, when it has passed */
 	unsigned int storm;		/* that many writes, their copies end */
@@ -204,7 +202,7 @@ static void map_once(struct test_writer *tw)
 	} b = { };
 
 	b.bio.bi_opf = tw->op;
-	b.bio.bi_iter.bi_size = tw->bytes;
+	b.bio.bi_iter.bi_size = CHUNK_SECTORS << SECTOR_SHIFT;
 	tw->direct->ti->type->map(tw->direct->ti, &b.bio);
 	WRITE_ONCE(tw->passed, atomic_inc_return(&tw->t->passes));
 }
@@ -327,14 +325,12 @@ static void storms(struct kunit *test, int i, struct dm_snapshot *direct)
 }
 
 /* ... or comes by the target's map function */
-static void maps(struct kunit *test, int i, struct dm_snapshot *s, enum req_op op,
-		 unsigned int bytes)
+static void maps(struct kunit *test, int i, struct dm_snapshot *s, enum req_op op)
 {
 	struct test_writer *tw = writer(test, i, s);
 
 	tw->maps = true;
 	tw->op = op;
-	tw->bytes = bytes;
 	complete(&tw->go);
 }
 
@@ -917,7 +913,7 @@ static void newcomers_look_at_the_queue(struct kunit *test)
 		/* Four would be far from the limit, but for the one who waits */
 		set_limit(4);
 		if (i)
-			maps(test, 1, s, REQ_OP_WRITE, CHUNK_BYTES);
+			maps(test, 1, s, REQ_OP_WRITE);
 		else
 			writes(test, 1, NULL, false, false);
 		expect_soon(test, passed(test, 0));
@@ -1081,9 +1077,9 @@ static void map_waits_for_a_copy_only(struct kunit *test)
 	s->store->userspace_supports_overflow = true;
 	set_limit(1);
 	start_copies(s, 1);
-	maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
+	maps(test, 0, s, REQ_OP_WRITE);
 	expect_soon(test, waiting(s) == 1);
-	maps(test, 1, s, REQ_OP_WRITE, CHUNK_BYTES);
+	maps(test, 1, s, REQ_OP_WRITE);
 	expect_soon(test, waiting(s) == 2);
 	/* It keeps its grant until snapshot_map() is through */
 	down_write(&s->lock);
@@ -1099,15 +1095,17 @@ static void map_waits_for_a_copy_only(struct kunit *test)
 	/* The snapshot is full: writes get no further, so they needn't wait */
 	KUNIT_EXPECT_TRUE(test, s->snapshot_overflowed);
 	start_copies(s, 1);
-	maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
-	expect_soon(test, idle(test, 0));
-	maps(test, 0, s, REQ_OP_WRITE, 0);
+	maps(test, 0, s, REQ_OP_WRITE);
 	expect_soon(test, idle(test, 0));
 
-	/* A discard of what is there writes zeroes; stop it before it does */
-	set_copied(test, s, 0);
+	/* So is a discard of what isn't there */
 	s->snapshot_overflowed = 0;
-	maps(test, 0, s, REQ_OP_DISCARD, CHUNK_BYTES);
+	maps(test, 0, s, REQ_OP_DISCARD);
+	expect_soon(test, idle(test, 0));
+
+	/* One of what is there writes zeroes; stop it before it does */
+	set_copied(test, s, 0);
+	maps(test, 0, s, REQ_OP_DISCARD);
 	expect_soon(test, waiting(s) == 1);
 	down_write(&s->lock);
 	s->valid = 0;
@@ -1132,7 +1130,7 @@ static void others_come_while_it_allocates(struct kunit *test)
 		down_write(&f->gate);
 		f->full = i;		/* start_copy() isn't for tests */
 		if (i)
-			maps(test, 0, s, REQ_OP_WRITE, CHUNK_BYTES);
+			maps(test, 0, s, REQ_OP_WRITE);
 		else
 			writes(test, 0, NULL, false, false);
 		expect_soon(test, rwsem_is_contended(&f->gate));

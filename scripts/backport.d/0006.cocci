@@ -30,26 +30,6 @@ snapshot_map(...)
 	...>
 }
 
-@depends on !asks_in_map@
-identifier s, chunk, pe;
-statement S;
-@@
-snapshot_map(...)
-{
-	<...
-	pe = __lookup_pending_exception(s, chunk);
-	if (!pe) {
-+		if (!may_start_copy(s, w)) {
-+			r = -EAGAIN;
-+			goto out_unlock;
-+		}
-+
-		S
-		...
-	}
-	...>
-}
-
 @@
 identifier ti, bio;
 @@

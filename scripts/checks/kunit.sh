@@ -70,7 +70,7 @@ mutants_apply() {
 
 THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
 	account_end_copy get_grant grant_oldest __put_in_progress put_grant
-	release_writers may_start_copy wait_for_in_progress __do_origin_throttled
+	release_writers __may_start_copy may_start_copy wait_for_in_progress __do_origin_throttled
 	do_origin_throttled __snapshot_map_throttled snapshot_map_throttled"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only

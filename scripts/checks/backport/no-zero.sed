@@ -2,5 +2,6 @@
 /^static void zero_callback/,/^}/d
 /^static void zero_exception/,/^}/d
 /^static int snapshot_map/,/^}/{
+	/Zeroes don't count/d
 	/bio_op\(bio\) == REQ_OP_DISCARD\) &&/,/^\t\t}/d
 }
