@@ -42,7 +42,7 @@
  * registered for an origin of their own. Their store pretends that an exception
  * is being copied as soon as it is there, so that nothing ever is; whether that
  * counts as a copy is up to the test. A "direct" writer does to a snapshot what
- * snapshot_map() does once it has no exception, for as long as the test likes.
+ * snapshot_map_throttled() does, and may take its time to start a copy.
  *
  * No test depends on time: each waits for a state, and fails if it doesn't
  * come about for a long while.
@@ -729,8 +729,6 @@ static void far_from_the_limit_takes_no_lock(struct kunit *test)
 	int no_complaint = debug_locks;
 	bool passes;
 
-	if (IS_ENABLED(CONFIG_PREEMPT_RT))
-		kunit_skip(test, "nothing is far from the limit on PREEMPT_RT");
 	if (!IS_ENABLED(CONFIG_SMP) && !IS_ENABLED(CONFIG_DEBUG_SPINLOCK))
 		kunit_skip(test, "spinlocks are nothing without SMP or DEBUG_SPINLOCK");
 
@@ -815,9 +813,6 @@ static void grants_begin_near_the_limit(struct kunit *test)
 	struct dm_snapshot *s = snap(test, 0);
 	unsigned int half;
 	int i;
-
-	if (IS_ENABLED(CONFIG_PREEMPT_RT))
-		kunit_skip(test, "nothing is far from the limit on PREEMPT_RT");
 
 	for (i = 0; i < ARRAY_SIZE(halves); i++) {
 		half = halves[i];
