@@ -1012,7 +1012,7 @@ inline do_origin_throttled(me, chunk)
 	__origin_write(me, chunk)
 }
 #else
-/* The loop is, from its second turn on, __do_origin_throttled(). */
+/* The loop is, from its second turn on (NEVER_FAR: from the first), __do_origin_throttled(). */
 inline do_origin_throttled(me, chunk)
 {
 #ifdef NEVER_FAR	/* the first turn would be in vain */
