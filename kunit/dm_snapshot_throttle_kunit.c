@@ -45,7 +45,8 @@
  * snapshot_map_throttled() does, and may take its time to start a copy.
  *
  * No test depends on time: each waits for a state, and fails if it doesn't
- * come about for a long while.
+ * come about for a long while. Not for PREEMPT_RT: its rwsem_is_contended() does
+ * not tell that somebody waits.
  */
 
 #include <kunit/test.h>
