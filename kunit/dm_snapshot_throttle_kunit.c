@@ -963,6 +963,13 @@ static void rewrites_are_not_throttled(struct kunit *test)
 	writes_chunk(test, 0, 42);
 	expect_soon(test, waiting(s) == 1);
 	KUNIT_EXPECT_EQ(test, exceptions(test, 0), 1);
+
+	/* Nor while somebody waits */
+	writes_chunk(test, 1, 4711);
+	expect_soon(test, idle(test, 1));
+	writes_chunk(test, 1, 815);
+	expect_soon(test, idle(test, 1));
+	KUNIT_EXPECT_EQ(test, waiting(s), 1);
 }
 
 /* The next copy that ends lets all in for whom there is room now */
