@@ -335,6 +335,19 @@ static void maps(struct kunit *test, int i, struct dm_snapshot *s, enum req_op o
 	complete(&tw->go);
 }
 
+/* ... or by either way to a copy: the origin's, or the map of its snapshot */
+static void writes_by(struct kunit *test, int i, bool map)
+{
+	struct throttle_test *t = test->priv;
+	struct test_snapshot *f = t->snap[0];
+
+	f->full = map;			/* start_copy() isn't for tests */
+	if (map)
+		maps(test, i, &f->s, REQ_OP_WRITE);
+	else
+		writes(test, i, NULL, false, false);
+}
+
 /* ... or is no writer, but ends n copies */
 static void ends(struct kunit *test, int i, struct dm_snapshot *s, unsigned int n)
 {
@@ -382,6 +395,18 @@ static void let_go(struct kunit *test, int i)
 	struct throttle_test *t = test->priv;
 
 	complete(&t->writer[i].let_go);
+}
+
+/* The first n write, one after the other, and all of them wait for s */
+static void writers_queue(struct kunit *test, struct dm_snapshot *s, int n,
+			  struct dm_snapshot *direct, bool starts_copy, bool hold)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		writes(test, i, direct, starts_copy, hold);
+		expect_soon(test, waiting(s) == i + 1);
+	}
 }
 
 static int test_prepare_exception(struct dm_exception_store *store, struct dm_exception *e)
@@ -767,10 +792,7 @@ static void one_for_one_in_order(struct kunit *test)
 
 	set_limit(4);
 	start_copies(s, 4);
-	for (i = 0; i < n; i++) {
-		writes(test, i, s, true, false);
-		expect_soon(test, waiting(s) == i + 1);
-	}
+	writers_queue(test, s, n, s, true, false);
 	for (i = 0; i < n; i++) {
 		end_copies(s, 1);
 		expect_soon(test, idle(test, i));
@@ -868,10 +890,7 @@ static void newcomers_do_not_overtake(struct kunit *test)
 
 	set_limit(1);
 	start_copies(s, 1);
-	writes(test, 0, s, false, true);
-	expect_soon(test, waiting(s) == 1);
-	writes(test, 1, s, false, true);
-	expect_soon(test, waiting(s) == 2);
+	writers_queue(test, s, 2, s, false, true);
 
 	/* There is room for one, which is for the first of those who wait */
 	set_limit(2);
@@ -894,13 +913,11 @@ static void newcomers_do_not_overtake(struct kunit *test)
 /* ... whether they come by the origin or by the snapshot */
 static void newcomers_look_at_the_queue(struct kunit *test)
 {
-	struct throttle_test *t = test->priv;
 	struct dm_snapshot *s = snap(test, 0);
 	int i;
 
 	s->store->userspace_supports_overflow = true;
 	for (i = 0; i < 2; i++) {
-		t->snap[0]->full = i;	/* start_copy() isn't for tests */
 		set_limit(1);
 		start_copies(s, 1);
 		writes(test, 0, s, false, true);
@@ -908,10 +925,7 @@ static void newcomers_look_at_the_queue(struct kunit *test)
 
 		/* Four would be far from the limit, but for the one who waits */
 		set_limit(4);
-		if (i)
-			maps(test, 1, s, REQ_OP_WRITE);
-		else
-			writes(test, 1, NULL, false, false);
+		writes_by(test, 1, i);
 		expect_soon(test, passed(test, 0));
 		KUNIT_EXPECT_EQ(test, waiting(s), 1);
 		KUNIT_EXPECT_FALSE(test, passed(test, 1));
@@ -981,10 +995,7 @@ static void limit_changes_while_asleep(struct kunit *test)
 
 	set_limit(2);
 	start_copies(s, 2);
-	for (i = 0; i < 8; i++) {
-		writes(test, i, s, true, false);
-		expect_soon(test, waiting(s) == i + 1);
-	}
+	writers_queue(test, s, 8, s, true, false);
 	set_limit(*limit);
 	end_copies(s, 1);
 	for (i = 0; i < 8; i++)
@@ -1000,10 +1011,7 @@ static void one_copy_wakes_one(struct kunit *test)
 
 	set_limit(2);
 	start_copies(s, 2);
-	for (i = 0; i < 4; i++) {
-		writes(test, i, s, false, true);
-		expect_soon(test, waiting(s) == i + 1);
-	}
+	writers_queue(test, s, 4, s, false, true);
 	set_limit(16);
 	end_copies(s, 1);
 	KUNIT_EXPECT_EQ(test, granted(s), 1);
@@ -1025,10 +1033,7 @@ static void newcomer_tells_of_a_raised_limit(struct kunit *test)
 
 	set_limit(2);
 	start_copies(s, 2);
-	for (i = 0; i < 4; i++) {
-		writes(test, i, s, true, false);
-		expect_soon(test, waiting(s) == i + 1);
-	}
+	writers_queue(test, s, 4, s, true, false);
 	set_limit(*limit);
 	writes(test, 4, s, true, false);
 	for (i = 0; i < 5; i++)
@@ -1131,11 +1136,7 @@ static void others_come_while_it_allocates(struct kunit *test)
 	set_limit(4);
 	for (i = 0; i < 2; i++) {
 		down_write(&f->gate);
-		f->full = i;		/* start_copy() isn't for tests */
-		if (i)
-			maps(test, 0, s, REQ_OP_WRITE);
-		else
-			writes(test, 0, NULL, false, false);
+		writes_by(test, 0, i);
 		expect_soon(test, rwsem_is_contended(&f->gate));
 		start_copies(s, 4);
 		up_write(&f->gate);
@@ -1191,17 +1192,6 @@ static void two_full_snapshots(struct kunit *test, long limit,
 	start_copies(*second, limit);
 }
 
-/* Writers to the origin, who all wait for the snapshot that they look at first */
-static void writers_queue(struct kunit *test, struct dm_snapshot *first, int n)
-{
-	int i;
-
-	for (i = 0; i < n; i++) {
-		writes(test, i, NULL, false, false);
-		expect_soon(test, waiting(first) == i + 1);
-	}
-}
-
 /*
  * Both snapshots are at their limit. The writer that waited for the first
  * must not keep its grant while it waits for the second: whoever needs only
@@ -1212,7 +1202,7 @@ static void no_grant_is_held_asleep(struct kunit *test)
 	struct dm_snapshot *first, *second;
 
 	two_full_snapshots(test, 1, &first, &second);
-	writers_queue(test, first, 1);
+	writers_queue(test, first, 1, NULL, false, false);
 	writes(test, 1, first, true, false);
 	expect_soon(test, waiting(first) == 2);
 
@@ -1272,7 +1262,7 @@ static void each_has_its_own_limit(struct kunit *test)
 	two_full_snapshots(test, 1, &first, &second);
 	t->snap[0]->counts = true;
 	t->snap[1]->counts = true;
-	writers_queue(test, first, 3);
+	writers_queue(test, first, 3, NULL, false, false);
 	for (i = 0; i < 3; i++) {
 		end_copies(first, 1);
 		expect_soon(test, waiting(second) == i + 1);
@@ -1441,7 +1431,7 @@ static void one_of_two_is_removed(struct kunit *test)
 	int i;
 
 	two_full_snapshots(test, 1, &first, &second);
-	writers_queue(test, first, 4);
+	writers_queue(test, first, 4, NULL, false, false);
 	remove_snapshot(test, 0);
 	expect_soon(test, waiting(second) == 4);
 	KUNIT_EXPECT_EQ(test, waiting(first), 0);
@@ -1462,7 +1452,7 @@ static void removed_with_two_grants(struct kunit *test)
 
 	set_limit(2);
 	start_copies(s, 2);
-	writers_queue(test, s, 2);
+	writers_queue(test, s, 2, NULL, false, false);
 	down_write(&_origins_lock);
 	end_copies(s, 2);
 	KUNIT_EXPECT_EQ(test, granted(s), 2);
