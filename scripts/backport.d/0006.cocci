@@ -91,21 +91,9 @@ __origin_write(...)
 }
 
 @@
-identifier pe;
+identifier pe, f = {snapshot_map, __origin_write};
 @@
-snapshot_map(...)
-{
-	<...
--	pe->started = 1
-+	claim_copy(pe)
-	;
-	...>
-}
-
-@@
-identifier pe;
-@@
-__origin_write(...)
+f(...)
 {
 	<...
 -	pe->started = 1
