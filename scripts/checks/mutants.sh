@@ -6,78 +6,87 @@
 # below kcsan/ are for KCSAN to see. What the KUnit tests don't get to, as it is
 # outside the throttle, is for scenarios: vm/SCENARIO.NAME.patch.
 
+# Only those that MUTANTS, a pattern, names, if the environment has it.
 group_mutants() {
-	local f CONFIG_FROM=("${CONFIG_FROM[@]}")
+	local CONFIG_FROM=("${CONFIG_FROM[@]}")
+	[ -n "$(chosen)$(chosen smp/)$(chosen vm/)$(chosen kcsan/)" ] ||
+		{ not_ok "mutants: none is named '$MUTANTS'"; return; }
 	kunit_tree 6.12 || return
 	# What doesn't happen on UML within three seconds won't in thirty.
 	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
 	git -C "$TREE" commit -qam "tests give up earlier"
-	run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
-	unharmed uml_build killed_on_uml || return
-	for f in "$TOP"/kunit/mutants/*.patch; do
-		mutant "$f" uml_build killed_on_uml
-	done
-	unharmed uml_build killed_on_uml
+	[ -z "$(chosen)" ] || run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
+	each_mutant '' uml_build killed_on_uml
 	need "${GUEST_PACKAGES[@]}"
 	initramfs || { not_ok "mutants: no initramfs"; return; }
-	unharmed "guest_kernel mutant" killed_on_smp || return
-	for f in "$TOP"/kunit/mutants/smp/*.patch; do
-		mutant "$f" "guest_kernel mutant" killed_on_smp
-	done
-	unharmed "guest_kernel mutant" killed_on_smp
-	for f in $(cd "$TOP/kunit/mutants" && printf '%s\n' vm/*.patch | sed 's/\..*//' | sort -u); do
-		unharmed "guest_kernel mutant" killed_in_vm "$f.unharmed" || return
-	done
-	for f in "$TOP"/kunit/mutants/vm/*.patch; do
-		mutant "$f" "guest_kernel mutant" killed_in_vm
-	done
+	each_mutant smp/ "guest_kernel mutant" killed_on_smp
+	each_mutant vm/ "guest_kernel mutant" killed_in_vm
 	# The tests as they are: KCSAN makes them slow
 	kunit_tree 6.12 || return
 	OBJ=$BUILD/guest-6.12-kcsan
 	CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
 	initramfs "$VM/again" || { not_ok "mutants: no initramfs"; return; }
-	unharmed "guest_kernel mutant" killed_by_kcsan || return
-	for f in "$TOP"/kunit/mutants/kcsan/*.patch; do
-		mutant "$f" "guest_kernel mutant" killed_by_kcsan
-	done
-	unharmed "guest_kernel mutant" killed_by_kcsan
+	each_mutant kcsan/ "guest_kernel mutant" killed_by_kcsan
 	initramfs
 	at "$TREE" base
 }
 
-# unharmed BUILD KILLED [NAME]: without a fault nothing kills it, or all that is
+# chosen [DIR/]: the names of the mutants there that MUTANTS allows.
+chosen() {
+	local name
+	for name in $(cd "$TOP/kunit/mutants" && printf '%s\n' "${1:-}"*.patch); do
+		name=${name%.patch}
+		# shellcheck disable=SC2053 # a pattern
+		[[ $name != ${MUTANTS:-*} ]] || echo "$name"
+	done
+}
+
+# each_mutant DIR/ BUILD KILLED: the last two are commands; KILLED prints what killed
+# it. Before and after come the tests, or those scenarios, without a fault.
+each_mutant() {
+	local name names unharmed=unharmed
+	names=$(chosen "$1")
+	[ -n "$names" ] || return
+	[ "$1" != vm/ ] || unharmed=$(chosen "$1" | sed 's/\..*/.unharmed/' | sort -u)
+	for name in $unharmed; do
+		unharmed "$2" "$3" "$name" || return
+	done
+	for name in $names; do
+		mutant "$name" "$2" "$3"
+	done
+	for name in $unharmed; do
+		unharmed "$2" "$3" "$name"
+	done
+}
+
+# unharmed BUILD KILLED NAME: without a fault nothing kills it, or all that is
 # said of the mutants is worth nothing.
 unharmed() {
-	local said name=${3:-unharmed}
+	local said
 	if ! $1 >"$LOGS/mutant.log" 2>&1; then
 		not_ok "without a fault: does not compile: $LOGS/mutant.log"
-	elif said=$($2 "$name"); then
-		not_ok "$name: without a fault: $said"
+	elif said=$($2 "$3"); then
+		not_ok "$3: without a fault: $said"
 	else
-		ok "$name: without a fault all tests pass"
+		ok "$3: without a fault all tests pass"
 		return
 	fi
 	return 1
 }
 
-# mutant FILE BUILD KILLED: the two are commands; KILLED prints what killed it.
-# Only those that MUTANTS, a pattern, names, if the environment has it.
+# mutant NAME BUILD KILLED
 mutant() {
-	local f=$1 name why said log=$LOGS/mutant.log old
-	name=${f#"$TOP/kunit/mutants/"}
-	name=${name%.patch}
-	# shellcheck disable=SC2053 # a pattern
-	[[ $name == ${MUTANTS:-*} ]] || return
+	local f=$TOP/kunit/mutants/$1.patch why said log=$LOGS/mutant.log old
 	why=$(head -n 1 "$f")
 	old=$(git -C "$TREE" rev-parse HEAD)
 	if ! git -C "$TREE" apply --index "$f" 2>"$log"; then
-		not_ok "$name: applies no longer: $(head -n 1 "$log")"
-	elif ! { git -C "$TREE" commit -qm "$name" && $2; } >"$log" 2>&1; then
-		not_ok "$name: does not compile: $log"
-	elif said=$(killed "$3" "$name"); then
-		ok "$name ($why): $said"
+		not_ok "$1: applies no longer: $(head -n 1 "$log")"
+	elif ! { git -C "$TREE" commit -qm "$1" && $2; } >"$log" 2>&1; then
+		not_ok "$1: does not compile: $log"
+	elif said=$(killed "$3" "$1"); then
+		ok "$1 ($why): $said"
 	else
-		not_ok "$name ($why): survives"
+		not_ok "$1 ($why): survives"
 	fi
 	at "$TREE" "$old"
 }
