@@ -1511,7 +1511,8 @@ static bool all_idle(struct kunit *test, int writers)
 
 /*
  * What the lock is for: writers to an origin and to its snapshot at once, and
- * beside it another snapshot that comes and goes while copies of it end.
+ * beside it another snapshot that comes and goes while copies of it end, and a
+ * limit that goes up and down.
  */
 static void all_at_once(struct kunit *test)
 {
@@ -1521,9 +1522,10 @@ static void all_at_once(struct kunit *test)
 	set_limit(2);
 	for (i = 0; i < 8; i++)
 		storms(test, i, i & 1 ? first : NULL);
-	while (!all_idle(test, 8) && !test->status) {
+	for (i = 0; !all_idle(test, 8) && !test->status; i++) {
 		struct dm_snapshot *second;
 
+		set_limit(2 + (i & 1));
 		add_snapshot(test, 1);
 		second = snap(test, 1);
 		start_copies(second, 64);

@@ -136,7 +136,7 @@ killed_on_uml() {
 # killed_by_kcsan NAME: by KCSAN, which sees one race in many unless it looks often.
 killed_on_smp() { SCENARIO_LIMIT=120 killed_in_guest kunit "$1"; }
 killed_by_kcsan() {
-	GUEST_ARGS="again=3 kcsan.skip_watch=50" SCENARIO_LIMIT=600 killed_in_guest again "$1" >/dev/null
+	GUEST_ARGS="again=10 kunit.filter_glob=*.all_at_once kcsan.skip_watch=50" SCENARIO_LIMIT=600 killed_in_guest again "$1" >/dev/null
 	data_races "$LOGS/mutant-${1//\//-}.console" | head -n 1 | sed 's/^ *[0-9]* *//' | grep . && return
 	[ "$1" = unharmed ] && [ "$RESULT" != ok ] && echo "$RESULT"
 }
