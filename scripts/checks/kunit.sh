@@ -59,7 +59,7 @@ group_kunit() {
 }
 
 # mutants_compile: every mutant applies, and is compiled as dm-snap.o was in
-# build/kunit-6.12, each in a copy of drivers/md.
+# build/kunit-6.12, each in a copy of what it includes.
 mutants_compile() {
 	local obj=$BUILD/kunit-6.12 dir=$BUILD/mutants
 	rm -rf "$dir" && mkdir "$dir" || return
@@ -67,7 +67,8 @@ mutants_compile() {
 		"$obj/drivers/md/.dm-snap.o.cmd" >"$dir/compile" && [ -s "$dir/compile" ] || return
 	printf '%s\n' "$TOP"/kunit/mutants/{,*/}*.patch |
 		GIT_CEILING_DIRECTORIES=$dir xargs -P "$JOBS" -I{} sh -c '
-			copy=$(mktemp -d "$2/XXXXXX") && cp -r "$1/drivers/md/." "$copy" &&
+			copy=$(mktemp -d "$2/XXXXXX") && cd "$1/drivers/md" &&
+				cp -r dm-snap.c *.h tests "$copy" &&
 				git -C "$copy" apply -p3 "$4" && cd "$3" &&
 				eval "$(cat "$2/compile") $copy/dm-snap.c" && rm -r "$copy" ||
 				{ echo "$4"; false; }' sh "$TREE" "$dir" "$obj" {}
