@@ -1,7 +1,7 @@
 // What must hold of the result, whatever it was made of. Every line that this
 // prints is a violation: a function, and what is wrong with it.
 
-virtual registers_first, claims
+virtual active_first, claims
 
 @initialize:python@
 @@
@@ -241,7 +241,7 @@ if p[0].current_element not in ("origin_map", "snapshot_merge_map"):
 // A snapshot is active before the origin is resumed, from the patch on that
 // changes that.
 
-@resumed depends on registers_first exists@
+@resumed depends on active_first exists@
 identifier s;
 position p;
 @@

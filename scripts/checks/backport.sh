@@ -99,7 +99,7 @@ refusals() {
 	t "refuses a snapshot_resume() that it doesn't know" backport-resume \
 		refuses_after "has snapshot_resume() in a shape" \
 		'/^static void snapshot_resume/,/^}/s/s->active = 1;/set_active(s);/'
-	t "refuses a snapshot_resume() that may end with the origin suspended" backport-suspended \
+	t "refuses a snapshot_resume() that may not activate it" backport-inactive \
 		refuses_after "has snapshot_resume() in a shape" \
 		'/^static void snapshot_resume/,/^}/s/^\treregister_snapshot\(s\);/&\n\tif (!s->valid)\n\t\treturn;/'
 	t "refuses a copy that is counted on one way only" backport-one-way \
@@ -156,7 +156,7 @@ proofs() {
 		'^zero_callback\(\) does not count the end' 's/^\tbio->bi_status = write_err.*/&\n\taccount_end_copy(s);/'
 	t "prove.cocci: an origin that is resumed too early" prove-resumed unproven \
 		'^snapshot_resume\(\) resumes the origin before' \
-		'/^static void snapshot_resume/,/^}/s/^\treregister_snapshot\(s\);/\tif (origin_md)\n\t\tdm_internal_resume_fast(origin_md);\n&/'
+		'/^static void snapshot_resume/,/^}/s/^\ts->active = 1;/\tdm_internal_resume_fast(origin_md);\n&/'
 	t "a field that the patches don't initialise" prove-field unproven_patch \
 		"leaves dm_snapshot.granted_writers uninitialised" \
 		0004 's/^\+\tINIT_LIST_HEAD\(&s->granted_writers\);/+\tcond_resched();/'
@@ -167,7 +167,7 @@ proofs() {
 unproven() { # REGEX EXPRESSION: what prove.cocci says of the fixed file, changed
 	local f=$SMALL.c
 	git -C "$SMALL" show "fixed:$SNAP" >"$f" && sed -i -E "$2" "$f" &&
-		spatch --very-quiet -D registers_first -D claims --sp-file "$TOP/scripts/backport.d/prove.cocci" "$f" | tee /dev/stderr |
+		spatch --very-quiet -D active_first -D claims --sp-file "$TOP/scripts/backport.d/prove.cocci" "$f" | tee /dev/stderr |
 		{ [ "$1" = '^$' ] && ! grep . || grep -E "$1"; }
 }
 
