@@ -27,6 +27,7 @@ BUILD_PACKAGES=(git gcc make flex bison bc libelf-dev xz-utils)
 GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup libc6-dev)
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+misuse() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; } # called wrongly
 
 # Every process that a script leaves running in the background is in here, and
 # is stopped when the script ends, by whatever way it ends.
@@ -298,6 +299,8 @@ am_patches() {
 am_back() { # TREE REV
 	git -C "$1" am --abort >/dev/null 2>&1
 	git -C "$1" reset --quiet --keep "$2"
+	[ "$(git -C "$1" rev-parse HEAD)" = "$2" ] ||
+		die "$1 could not be taken back to what it was; run: git -C $1 reset --keep $2"
 }
 
 # am_for_good TREE FILE...: the same in a user's tree, and a signal takes them
@@ -385,6 +388,10 @@ tree() {
 			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
 				fetch_newest "$v" || return
 		fi
+		if git -C "$TREE" rev-parse -q --verify series >/dev/null 2>&1; then
+			mv "$TREE" "$TREE.refreshed" || die "$TREE.refreshed has branches of scripts/refresh; remove it"
+			echo "  the branches of scripts/refresh are in $TREE.refreshed now"
+		fi
 		rm -rf "${TREE:?}"
 		run "unpack linux-source-$v $version" "$LOGS/unpack-$v.log" \
 			unpack "$tarball" "$TREE" "$version" || return
@@ -392,26 +399,27 @@ tree() {
 	at "$TREE" base
 }
 
-# own_tree DIR: TREE is a clone of a user's git tree, at its HEAD. DIR is only
-# read.
+# own_tree DIR NAME: TREE is a clone of a user's git tree, at its HEAD, in build/NAME.
+# DIR is only read. One of another tree that is there goes: users may work in that of
+# scripts/send, so tests have their own (OWN_TREE).
 own_tree() {
 	local top
 	top=$(top_of "$1" "name the top of one, or leave it out") || exit
-	[ -f "$top/drivers/md/dm-snap.c" ] ||
-		die "$1 is not a Linux kernel: it has no drivers/md/dm-snap.c"
-	TREE=$BUILD/linux-own OBJ=$BUILD/guest-own
+	[ -f "$top/$SNAP" ] || die "$1 is not a Linux kernel: it has no $SNAP"
+	TREE=$BUILD/${OWN_TREE:-$2} OBJ=$BUILD/guest-own
 	# It has its objects from there, so it is of no use for another tree.
 	if [ "$(cat "$TREE/.git/clone-of" 2>/dev/null)" != "$top" ] ||
 	   ! git -C "$TREE" cat-file -e 'base^{commit}' 2>/dev/null; then
 		rm -rf "${TREE:?}"
+		room 2
 		run "clone $1" "$LOGS/clone.log" \
 			git clone --shared --no-checkout "$top" "$TREE" || exit 1
 		echo "$top" >"$TREE/.git/clone-of"
 	fi
 	git -C "$TREE" fetch --quiet "$top" HEAD && git -C "$TREE" tag -f base FETCH_HEAD >/dev/null &&
 		at "$TREE" base || die "cannot clone $1; see git's words above"
-	git -C "$TREE" config user.name "$(git config user.name || echo demo)"
-	git -C "$TREE" config user.email "$(git config user.email || echo demo@localhost)"
+	git -C "$TREE" config user.name "$(git -C "$1" config user.name || echo demo)"
+	git -C "$TREE" config user.email "$(git -C "$1" config user.email || echo demo@localhost)"
 }
 
 fetch_newest() { # VERSION
@@ -643,13 +651,13 @@ data_races() {
 			sed -nE 's/^(static )?[a-z].*[ *]([a-z_0-9]+)\(.*/\2/p')"
 }
 
-# verdict SCENARIO CONSOLE: one word on a scenario that has just run, from
+# verdict CONSOLE: one word on a scenario that has just run, from
 # RESULT and SPLATS.
 #   passes	it said so, and the console is clean
 #   hangs	the deadlock: among the hung tasks are a writer in down() below a map
 #		function and kcopyd's worker in down_read() below its callback
-#   frees	KASAN saw the use of a snapshot that was freed, where the
-#		scenario provokes it
+#   frees	KASAN saw wait_for_in_progress() or snapshot_resume() use a
+#		snapshot that was freed
 #   herds	writers were woken for nothing, over and over
 #   overruns	a path lets more writers in than the limit allows
 #   corrupts	a snapshot has not kept what its origin had
@@ -671,14 +679,14 @@ verdict() {
 	elif [[ $RESULT == "not ok - a rewrite waits" && -z $SPLATS ]]; then
 		echo waits
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
-		hung=$(hung_tasks "$2")
+		hung=$(hung_tasks "$1")
 		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&
 		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
 			echo hangs
 		else
 			echo "hung, but not so"
 		fi
-	elif [ "$SPLATS" = kasan ] && grep -EA 60 'BUG: KASAN: (slab-)?use-after-free' "$2" |
+	elif [ "$SPLATS" = kasan ] && grep -EA 60 'BUG: KASAN: (slab-)?use-after-free' "$1" |
 	     grep -Eq '^\[[^]]*\]  (wait_for_in_progress|snapshot_resume)\+'; then
 		echo frees
 	else

@@ -1,13 +1,16 @@
 # shellcheck shell=bash
 # Group "mail" of scripts/check: the mails that scripts/send makes, and back.
 
-# send_offline ARG...: scripts/send with no way out, should b4 look for one, but
-# a sendmail that notes whom it is asked to deliver to.
+ME=check@localhost
+
+# send_offline ARG...: scripts/send as ME, with no way out, should b4 look for one,
+# but a sendmail that notes whom it is asked to deliver to.
 send_offline() {
 	local d=$BUILD/sendmail
 	(cd "$TOP" && http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \
-		GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=sendemail.smtpserver \
-		GIT_CONFIG_VALUE_0=$d/sendmail scripts/send "$@")
+		GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=sendemail.smtpserver \
+		GIT_CONFIG_VALUE_0=$d/sendmail GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=$ME \
+		GIT_CONFIG_KEY_2=user.name GIT_CONFIG_VALUE_2=check scripts/send "$@")
 }
 
 no_sendmail() {
@@ -94,8 +97,7 @@ cover() {
 # --dry-run hands it none, nor did the default, see send_offline(). All of that
 # with a tree of one's own, as much of one as get_maintainer.pl takes for Linux.
 reflects() {
-	local d=$BUILD/sendmail own=$BUILD/small/whole me n rc=0 before
-	me=$(git -C "$TOP" config user.email)
+	local d=$BUILD/sendmail own=$BUILD/small/whole n rc=0 before
 	n=$(($(patches_of series.upstream | wc -l) + 1))
 	(commits_as_check && small_tree "$own" base COPYING CREDITS Makefile README arch/Kconfig fs/Kconfig \
 		init/Kconfig ipc/Makefile kernel/Makefile lib/Kconfig scripts/get_maintainer.pl) || return
@@ -108,7 +110,7 @@ reflects() {
 	echo | send_offline --reflect "$own" || rc=1
 	cat "$d/args"
 	[ "$(wc -l <"$d/args")" = "$n" ] || rc=1
-	! grep -Eo '[^ ]+@[^ ]+' "$d/args" | grep -vxF "$me" || rc=1
+	! grep -Eo '[^ ]+@[^ ]+' "$d/args" | grep -vxF "$ME" || rc=1
 	[ "$before" = "$(fingerprint "$own")" ] || { echo "the tree was changed"; rc=1; }
 	return "$rc"
 }
@@ -149,11 +151,11 @@ send_tests() {
 }
 
 group_mail() {
-	local series list had_own=0
+	local series list
+	local -x OWN_TREE=linux-test
 	need b4 git git-filter-repo perl
 	tree 6.12 || { not_ok "mail: no tree"; return; }
 	no_sendmail
-	[ -d "$BUILD/linux-own" ] && had_own=1
 	for series in upstream semaphore; do
 		list=series.upstream
 		[ "$series" = semaphore ] && list=series
@@ -167,6 +169,6 @@ group_mail() {
 	t "--dry-run and the default send nothing, --reflect only to oneself" mail-reflect reflects
 	t "get_maintainer.pl takes MAINTAINERS.snippet" mail-maintainers maintainers
 	send_tests
-	((had_own)) || rm -rf "$BUILD/linux-own"
+	rm -rf "${BUILD:?}/$OWN_TREE"
 	at "$TREE" base
 }

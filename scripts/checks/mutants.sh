@@ -47,7 +47,7 @@ each_mutant() {
 	local name names unharmed=unharmed
 	names=$(chosen "$1")
 	[ -n "$names" ] || return
-	[ "$1" != vm/ ] || unharmed=$(sed 's/\..*/.unharmed/' <<<"$names" | sort -u)
+	[ "$1" != vm/ ] || unharmed=$(for name in $names; do echo "${name%%.*}.unharmed"; done | sort -u)
 	for name in $unharmed; do
 		unharmed "$2" "$3" "$name" || return
 	done

@@ -84,21 +84,21 @@ BUILDS=
 builds() {
 	local id
 	id=$(git -C "$TREE" rev-parse 'HEAD^{tree}')
-	[[ $BUILDS == *" $id "* ]] && { echo "the source was built a moment ago"; return; }
+	[[ $BUILDS == *" $g:$id "* ]] && { echo "the source was built a moment ago"; return; }
 	warnings >"$1.now" || { cat "$1.now"; return 1; }
 	echo "warnings that the patches add:"
 	! comm -13 "$1" "$1.now" | grep . || return 1
 	echo "wanted of the kernel, and not exported:"
 	! exported "$1.exports" | grep . || return 1
 	[ "$g" != targets ] || boots || return
-	BUILDS+=" $id "
+	BUILDS+=" $g:$id "
 }
 
 boots() {
 	local console=$LOGS/check-boots.console
 	guest_kernel "$(git -C "$TREE" rev-parse --short HEAD)" && initramfs || return
 	scenario "$KERNEL" boot "$console"
-	verdict boot "$console" | tee /dev/stderr | grep -qx passes
+	verdict "$console" | tee /dev/stderr | grep -qx passes
 }
 
 at_every_step() { # LIST V: applies LIST, a test for every patch of it
@@ -158,6 +158,7 @@ meet() {
 group_patches() {
 	need "${BUILD_PACKAGES[@]}" quilt sparse python3-ply python3-git
 	t "every patch is in the lists it belongs to" lists patch_lists
+	rm -rf "$BUILD/export"
 	t "patches/ is what its commits export" export "$TOP/scripts/refresh" check "$BUILD/export"
 	each_target patches patches_of_target
 }

@@ -20,7 +20,7 @@ lvm2_built() {
 	echo "$version" >"$built"
 }
 lvm2_build() {
-	dpkg-source --no-check -x lvm2_*.dsc "$LVM2" && cd "$LVM2" &&
+	dpkg-source --no-check --no-copy -x lvm2_*.dsc "$LVM2" && cd "$LVM2" &&
 		./configure --enable-dmeventd --enable-cmdlib --disable-readline \
 			--disable-selinux --disable-systemd-journal --disable-app-machineid &&
 		make -j"$JOBS" && make -C test .tests-stamp
@@ -93,7 +93,7 @@ both() {
 # written over on their origin.
 notices_no_copies() {
 	sed -i '/^static int origin_map/,/^}/s/return do_origin(.*/return DM_MAPIO_REMAPPED;/' \
-		"$TREE/drivers/md/dm-snap.c" && git -C "$TREE" commit -qam "no copies" &&
+		"$TREE/$SNAP" && git -C "$TREE" commit -qam "no copies" &&
 		guest_kernel no-copies || { not_ok "peers: no kernel without copies"; return; }
 	peer "$KERNEL" snapshot-reactivate.sh
 	if [[ $RESULT == "failed: "*check_s_* ]]; then
@@ -108,13 +108,18 @@ group_peers() {
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" lvm2 dpkg-dev g++ pkg-config \
 		libaio-dev libblkid-dev e2fsprogs procps thin-provisioning-tools
 	lvm2_built || { not_ok "peers: no LVM2"; return; }
+	[ -n "$(peers)" ] || { not_ok "peers: none is named '$PEERS'"; return; }
 	initramfs "$VM/peers" && tree 6.12 || { not_ok "peers: no initramfs, or no tree"; return; }
 	OBJ=$BUILD/guest-6.12-peers
 	CONFIG_FROM=("$VM/config" "$VM/config.peers")
 	guest_kernel upstream || { not_ok "peers: upstream's kernel does not build"; return; }
 	has_options peers || { not_ok "peers: the guest lacks kernel options"; return; }
 	UPSTREAM=$KERNEL
-	[ -n "$PEERS" ] || notices_no_copies
+	if [ -z "$PEERS" ]; then
+		notices_no_copies
+	else
+		skip "peers: a kernel that copies nothing is noticed: only without PEERS"
+	fi
 	at "$TREE" base
 	guest_kernel_with series.upstream || return
 	OURS=$KERNEL

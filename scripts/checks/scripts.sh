@@ -79,7 +79,7 @@ apply_tests() {
 	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
 	small_tree "$d" base
 	# shellcheck disable=SC2046 # names without blanks
-	git -C "$d" am -q "$TOP"/patches/upstream/0001-* $(grep -l '^Cc: stable' "$TOP"/patches/000[3-9]-*)
+	git -C "$d" am -q "$TOP"/patches/upstream/0001-* $(grep -l '^Cc: stable' "$TOP"/patches/00{0[3-9],1}*)
 	t "apply: a tree with what stable gets is told what it lacks" apply-stable \
 		refuses "has the fix of its throttle already" "$d"
 
@@ -216,21 +216,29 @@ bench_tells() {
 }
 
 bench_refuses() {
-	local out bad
-	for bad in "--rounds many" "--linux new" "--kernels mine" "--report $BUILD/nowhere"; do
+	local out status bad
+	while read -r status bad; do
 		# shellcheck disable=SC2086 # words, by intent
-		out=$("$TOP/scripts/bench" $bad 2>&1) && return 1
+		out=$("$TOP/scripts/bench" $bad 2>&1)
+		[ $? = "$status" ] || return
 		echo "$out"
 		[ "$(grep -c '^bench: ' <<<"$out")" = 1 ] || return
-	done
+	done <<-END
+		2 --rounds many
+		2 --linux new
+		2 --kernels mine
+		1 --report $BUILD/nowhere
+	END
 }
 
-# complains WORDS COMMAND...: it says what is wrong, in one line, and fails.
+# complains STATUS WORDS COMMAND...: it says what is wrong, in one line, and fails.
 complains() {
-	local words=$1 out
-	shift
-	out=$("$@" 2>&1) && { echo "it was accepted: $out"; return 1; }
-	printf '%s\n' "$out"
+	local status=$1 words=$2 out rc
+	shift 2
+	out=$("$@" 2>&1)
+	rc=$?
+	printf '%s\n' "$out" "status $rc"
+	[ $rc = "$status" ] || return
 	grep -qF -- "$words" <<<"$out" || { echo "without the words: $words"; return 1; }
 	[ "$(wc -l <<<"$out")" = 1 ] || { echo "not one line"; return 1; }
 }
@@ -239,28 +247,28 @@ complains() {
 in_lib() { bash -c '. "$1/scripts/lib.sh"; shift; eval "$*"' bash "$TOP" "$@"; }
 
 argument_tests() {
-	local words command n=0
-	while IFS='|' read -r words command; do
+	local status words command n=0
+	while IFS='|' read -r status words command; do
 		n=$((n + 1))
 		# shellcheck disable=SC2086 # words, by intent
-		t "refuses: scripts/$command" "arguments-$n" complains "$words" "$TOP/scripts/"$command
+		t "refuses: scripts/$command" "arguments-$n" complains "$status" "$words" "$TOP/scripts/"$command
 	done <<-END
-		no group|check nothing
-		takes 6.1 or 6.12|demo --linux 5.4
-		is not a git tree|demo --tree /
-		usage: scripts/demo|demo --tree
-		usage: scripts/send|send --series=
-		unknown command|refresh everything
-		MINUTES is a number|soak 0
-		--seed takes a number|soak --seed mine
-		--linux takes a version|soak --linux latest
-		--corrupt takes|soak --corrupt all
+		2|no group|check nothing
+		2|takes 6.1 or 6.12|demo --linux 5.4
+		1|is not a git tree|demo --tree /
+		2|usage: scripts/demo|demo --tree
+		2|usage: scripts/send|send --series=
+		2|unknown command|refresh everything
+		2|MINUTES is a number|soak 0
+		2|--seed takes a number|soak --seed mine
+		2|--linux takes a version|soak --linux latest
+		2|--corrupt takes|soak --corrupt all
 	END
-	t "says what package is missing" arguments-need complains "apt-get install no-such-package" \
+	t "says what package is missing" arguments-need complains 1 "apt-get install no-such-package" \
 		in_lib 'id() { echo 1000; }; need git no-such-package'
-	t "says that there is no room" arguments-room complains "MiB free and needs 1 GiB" \
+	t "says that there is no room" arguments-room complains 1 "MiB free and needs 1 GiB" \
 		in_lib 'BUILD=/sys/kernel; room 1'
-	t "says that there is no network" arguments-network complains "can't be reached" \
+	t "says that there is no network" arguments-network complains 1 "can't be reached" \
 		in_lib 'apt-get() {
 			case $1 in
 			indextargets) echo http://localhost:1/debian ;;
@@ -268,7 +276,7 @@ argument_tests() {
 			esac
 		}
 		BUILD=$BUILD/offline; APT_STATE=$BUILD/apt; LOGS=$BUILD; rm -rf "$BUILD"; newest'
-	t "says that another one is at work" arguments-lock complains "is at work" \
+	t "says that another one is at work" arguments-lock complains 1 "is at work" \
 		in_lib 'BUILD=$BUILD/locked; mkdir -p $BUILD; exec 8>$BUILD/lock; flock 8; unset BUILD_LOCKED; lock_build'
 }
 

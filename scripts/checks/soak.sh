@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck source=../lib.sh
-# Group "soak" of scripts/check: scripts/soak, twice for long, and on contents
+# Group "soak" of scripts/check: scripts/soak, thrice for long, and on contents
 # that were spoilt on purpose.
 
 SOAK_MINUTES=10
