@@ -1249,14 +1249,20 @@ proctype snapshot_ctr()
 		up_write()
 	}
 #if SNAPSHOTS == 2
-	/* snapshot_resume(): reregister_snapshot() */
+	/* snapshot_resume() */
+#ifdef OURS
+	snap[CTRS].is_active = true;
+#endif
+	/* reregister_snapshot() */
 	origins_waiting++;
 	step {
 		down_write();
 		d_step { list_del_snapshot(CTRS); __insert_snapshot(CTRS) }
 		up_write()
 	}
+#ifndef OURS
 	snap[CTRS].is_active = true
+#endif
 #endif
 }
 

@@ -40,6 +40,7 @@ vm_of_target() {
 	expect frees remove-under-throttle
 	expect frees resume-under-merge
 	expect passes deadlock
+	expect passes nolimit
 	expect herds herd
 	expect overruns limit
 	expect waits rewrite
@@ -47,6 +48,7 @@ vm_of_target() {
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
 	expect tells verify
+	expect passes nolimit
 	expect_lvm hangs
 	guest_kernel_with series || return
 	for s in "$VM"/scenarios/*; do
