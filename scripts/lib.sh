@@ -27,7 +27,7 @@ BUILD_PACKAGES=(git gcc make flex bison bc libelf-dev xz-utils)
 GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup libc6-dev)
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
-misuse() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; } # called wrongly
+misuse() { (die "$@"); exit 2; } # called wrongly
 
 # Every process that a script leaves running in the background is in here, and
 # is stopped when the script ends, by whatever way it ends.
