@@ -417,6 +417,7 @@ static int test_prepare_exception(struct dm_exception_store *store, struct dm_ex
 	if (f->full)
 		return -ENOSPC;
 
+	e->new_chunk = 0;		/* for one chunk: see dm_consecutive_chunk_count() */
 	pe = container_of(e, struct dm_snap_pending_exception, e);
 	pe->started = 1;
 	WRITE_ONCE(f->exceptions, f->exceptions + 1);
@@ -1509,7 +1510,7 @@ static bool all_idle(struct kunit *test, int writers)
 	return true;
 }
 
-/* Once more, so that it changes while others look at it */
+/* Called over and over, for it to change while others look at it */
 static bool limit_alternates(void)
 {
 	set_limit(cow_threshold == 2 ? 3 : 2);
