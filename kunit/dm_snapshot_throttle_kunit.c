@@ -563,25 +563,33 @@ static bool snapshots_exist(void)
 	return exist;
 }
 
-/*
- * The limit is every snapshot's, so there must be none but ours. And KUnit of older
- * kernels runs a module's tests before its init function.
- */
+/* The limit is every snapshot's: none but ours may be there */
+static const char *reason_to_skip(void)
+{
+	/* KUnit of older kernels runs a module's tests before its init function */
+	if (!_origins || !pending_cache)
+		return "not for a module that isn't initialised yet";
+	if (snapshots_exist())
+		return "not on a machine that has snapshots";
+
+	return NULL;
+}
+
 static int throttle_test_init(struct kunit *test)
 {
 	struct throttle_test *t;
+	const char *reason;
 
-	if (!_origins || !pending_cache)
-		kunit_skip(test, "not for a module that isn't initialised yet");
-	if (snapshots_exist())
-		kunit_skip(test, "not on a machine that has snapshots");
-
-	t = kzalloc(sizeof(*t), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, t);
-	if (!try_module_get(THIS_MODULE)) {
-		kfree(t);
+	/* It stays until throttle_test_exit() */
+	if (!try_module_get(THIS_MODULE))
 		kunit_skip(test, "not for a module that is being removed");
-	}
+	reason = reason_to_skip();
+	t = reason ? NULL : kzalloc(sizeof(*t), GFP_KERNEL);
+	if (!t)
+		module_put(THIS_MODULE);
+	if (reason)
+		kunit_skip(test, "%s", reason);
+	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->origin.bdev = &t->origin_bdev;
 	t->old_threshold = cow_threshold;
 	test->priv = t;

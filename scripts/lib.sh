@@ -578,7 +578,7 @@ qemu() {
 	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
 	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -cpu "max,la57=off" -smp 1) ;;
 	esac
-	case $4 in kunit | again) kunit=1 ;; esac
+	case $4 in kunit | again | module) kunit=1 ;; esac
 	# Without la57=off, an interrupt in identify_cpu(), which has the
 	# width of addresses at 48 bits for a moment, makes KASAN report a
 	# wild access every now and then.

@@ -133,28 +133,48 @@ arches_of_target() {
 	kunit_passes "$1: kunit.py on i386" "$1-i386" --arch=i386 --timeout=600
 	kunit_passes "$1: kunit.py on arm64" "$1-arm64" --arch=arm64 \
 		--cross_compile=aarch64-linux-gnu- --timeout=600
-	if [ "$1" = 6.12 ]; then
-		t "6.12: builds as a module" kunit-module as_module
-	fi
+	module_passes "$1"
 	at "$TREE" base
 }
 
 group_arches() {
-	need "${BUILD_PACKAGES[@]}" python3 qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu \
-		libc6-dev-arm64-cross
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" python3 qemu-system-arm \
+		gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	each_target arches arches_of_target
 }
 
-as_module() {
-	local obj=$BUILD/kunit-6.12-x86_64
-	"$TREE/scripts/config" --file "$obj/.config" -e MODULES -m DM_SNAPSHOT &&
-		make -C "$TREE" O="$obj" -s olddefconfig &&
-		grep CONFIG_DM_SNAPSHOT "$obj/.config" &&
-		grep -qx CONFIG_DM_SNAPSHOT=m "$obj/.config" &&
-		grep -qx CONFIG_DM_SNAPSHOT_THROTTLE_KUNIT_TEST=y "$obj/.config" &&
-		make -C "$TREE" O="$obj" -s -j"$JOBS" W=1 all >"$obj/module.log" 2>&1 &&
-		! grep -E 'drivers/md/(dm-snap|tests/)[^ ]*:[0-9]+:.*(warning|error):' "$obj/module.log" &&
-		ls -l "$obj/drivers/md/dm-snapshot.ko"
+# module_passes V: dm-snapshot with the tests in it is a module; in a guest with four
+# CPUs it is loaded, which runs them, and removed. KUnit of 6.1 does that too early,
+# and they are skipped.
+module_passes() {
+	local log=$LOGS/kunit-$1-module name="$1: as a module on x86_64, 4 CPUs"
+	local obj=$BUILD/kunit-$1-x86_64 PROGRAMS=("${PROGRAMS[@]}")
+	PROGRAMS+=("$obj"/drivers/md/dm-{bufio,snapshot}.ko)
+	if ! run "build dm-snapshot as a module" "$log.log" build_module "$obj" ||
+	   ! initramfs "$VM/module"; then
+		not_ok "$name: does not build: $log.log"
+		return
+	fi
+	scenario "$obj/arch/x86/boot/bzImage" module "$log.console"
+	if [ "$RESULT$SPLATS" = ok ]; then
+		ok "$name: $(tr -d '\r' <"$log.console" | sed -n 's/.*# Totals: //p')"
+	else
+		not_ok "$name: $RESULT${SPLATS:+, $SPLATS}: $log.console"
+	fi
+}
+
+build_module() { # OBJ
+	local o
+	for o in MODULES MODULE_UNLOAD BLK_DEV_INITRD DEVTMPFS TMPFS; do
+		"$TREE/scripts/config" --file "$1/.config" -e $o || return
+	done
+	"$TREE/scripts/config" --file "$1/.config" -m DM_SNAPSHOT &&
+		make -C "$TREE" O="$1" -s olddefconfig &&
+		grep CONFIG_DM_SNAPSHOT "$1/.config" &&
+		grep -qx CONFIG_DM_SNAPSHOT=m "$1/.config" &&
+		grep -qx CONFIG_DM_SNAPSHOT_THROTTLE_KUNIT_TEST=y "$1/.config" &&
+		make -C "$TREE" O="$1" -s -j"$JOBS" W=1 all >"$1/module.log" 2>&1 &&
+		! grep -E 'drivers/md/(dm-snap|tests/)[^ ]*:[0-9]+:.*(warning|error):' "$1/module.log"
 }
 
 # --- again and again
