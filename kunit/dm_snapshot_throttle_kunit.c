@@ -145,16 +145,24 @@ static unsigned int in_progress(struct dm_snapshot *s)
 	return READ_ONCE(s->in_progress);
 }
 
-/* ... that aren't grants */
-static unsigned int in_flight(struct dm_snapshot *s)
+static unsigned int __length(struct list_head *head)
 {
 	struct list_head *pos;
+	unsigned int n = 0;
+
+	list_for_each(pos, head)
+		n++;
+
+	return n;
+}
+
+/* What is in progress, but for grants */
+static unsigned int in_flight(struct dm_snapshot *s)
+{
 	unsigned int n;
 
 	spin_lock(&s->in_progress_lock);
-	n = s->in_progress;
-	list_for_each(pos, &s->granted_writers)
-		n--;
+	n = s->in_progress - __length(&s->granted_writers);
 	spin_unlock(&s->in_progress_lock);
 
 	return n;
@@ -162,12 +170,10 @@ static unsigned int in_flight(struct dm_snapshot *s)
 
 static unsigned int length(struct dm_snapshot *s, struct list_head *head)
 {
-	struct list_head *pos;
-	unsigned int n = 0;
+	unsigned int n;
 
 	spin_lock(&s->in_progress_lock);
-	list_for_each(pos, head)
-		n++;
+	n = __length(head);
 	spin_unlock(&s->in_progress_lock);
 
 	return n;
@@ -214,15 +220,6 @@ static void remove_test_snapshot(struct test_snapshot *f)
 {
 	unregister_snapshot(&f->s);
 	f->registered = false;
-}
-
-static void free_test_snapshot(struct test_snapshot *f)
-{
-	dm_exception_table_exit(&f->s.pending, pending_cache);
-	dm_exception_table_exit(&f->s.complete, exception_cache);
-	mempool_exit(&f->s.pending_pool);
-	memset(f, 0x6b, sizeof(*f));
-	kfree(f);
 }
 
 static void map_once(struct test_writer *tw)
@@ -539,8 +536,13 @@ static void remove_snapshot(struct kunit *test, int i)
 static void free_snapshot(struct kunit *test, int i)
 {
 	struct throttle_test *t = test->priv;
+	struct test_snapshot *f = t->snap[i];
 
-	free_test_snapshot(t->snap[i]);
+	dm_exception_table_exit(&f->s.pending, pending_cache);
+	dm_exception_table_exit(&f->s.complete, exception_cache);
+	mempool_exit(&f->s.pending_pool);
+	memset(f, 0x6b, sizeof(*f));
+	kfree(f);
 	t->snap[i] = NULL;
 }
 
@@ -580,6 +582,9 @@ static int throttle_test_init(struct kunit *test)
 {
 	struct throttle_test *t;
 	const char *reason;
+
+	/* For throttle_test_exit(), which comes even if the test is skipped */
+	test->priv = NULL;
 
 	/* It stays until throttle_test_exit() */
 	if (!try_module_get(THIS_MODULE))
@@ -651,23 +656,19 @@ static void throttle_test_exit(struct kunit *test)
 		kthread_stop(tw->task);
 	}
 	set_limit(t->old_threshold);
-	test->priv = NULL;
 	if (stuck) {
 		KUNIT_FAIL(test, "a writer sleeps for good");
 		return;
 	}
 
 	for (i = 0; i < ARRAY_SIZE(t->snap); i++) {
-		struct dm_snapshot *s;
-
 		if (!t->snap[i])
 			continue;
 		/* What writers started after the first look */
-		s = &t->snap[i]->s;
-		end_copies(s, in_progress(s));
-		KUNIT_EXPECT_EQ(test, waiting(s), 0);
-		KUNIT_EXPECT_EQ(test, granted(s), 0);
-		free_test_snapshot(t->snap[i]);
+		end_copies(snap(test, i), in_progress(snap(test, i)));
+		KUNIT_EXPECT_EQ(test, waiting(snap(test, i)), 0);
+		KUNIT_EXPECT_EQ(test, granted(snap(test, i)), 0);
+		free_snapshot(test, i);
 	}
 	for (i = 0; i < MAX_WRITERS; i++)
 		kfree(t->writer[i].bio);

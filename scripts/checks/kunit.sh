@@ -163,11 +163,8 @@ module_passes() {
 }
 
 build_module() { # OBJ
-	local o
-	for o in MODULES MODULE_UNLOAD BLK_DEV_INITRD DEVTMPFS TMPFS; do
-		"$TREE/scripts/config" --file "$1/.config" -e $o || return
-	done
-	"$TREE/scripts/config" --file "$1/.config" -m DM_SNAPSHOT &&
+	"$TREE/scripts/config" --file "$1/.config" -e MODULES -e MODULE_UNLOAD \
+		-e BLK_DEV_INITRD -e DEVTMPFS -e TMPFS -m DM_SNAPSHOT &&
 		make -C "$TREE" O="$1" -s olddefconfig &&
 		grep CONFIG_DM_SNAPSHOT "$1/.config" &&
 		grep -qx CONFIG_DM_SNAPSHOT=m "$1/.config" &&
