@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Group "vm" of scripts/check: scenarios in guests.
+# Groups "vm" and "rt" of scripts/check: scenarios in guests.
 
 # expect VERDICT SCENARIO: boots KERNEL for SCENARIO.
 expect() {
@@ -68,9 +68,9 @@ vm_of_target() {
 for_real() {
 	local log
 	log=$LOGS/check-$(tr ' /' - <<<"$*").log
-	if run "$*" "$log" "$TOP/$1" "${@:2}" && ! grep -q ' let in.*NOT REACHED' "$log"; then
+	if run "$*" "$log" "$TOP/$1" "${@:2}" && ! grep -q ' admitted.*NOT REACHED' "$log"; then
 		ok "$*"
-		grep -E ' (deadlock|let in) ' "$log" | sed 's/^/        /'
+		grep -E ' (deadlock|admitted) ' "$log" | sed 's/^/        /'
 	else
 		not_ok "$*: $log"
 	fi
@@ -142,4 +142,17 @@ group_vm() {
 	each_target vm vm_of_target
 	[ -z "${KERNEL:-}" ] ||
 		t "a guest is interrupted: none is left, the next one runs" vm-interrupted interrupted
+}
+
+# On PREEMPT_RT, which x86_64 has since 6.12.
+group_rt() {
+	local s CONFIG_FROM=("$VM/config" "$VM/config.rt")
+	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}"
+	tree 6.12 || { not_ok "rt: no source tree"; return; }
+	OBJ=$BUILD/guest-6.12-rt
+	initramfs && guest_kernel_with series.upstream || { not_ok "rt: no kernel, or no initramfs"; return; }
+	for s in kunit deadlock limit remove-under-throttle soak; do
+		expect passes "$s"
+	done
+	at "$TREE" base
 }
