@@ -680,7 +680,7 @@ verdict() {
 		echo waits
 	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
 		hung=$(hung_tasks "$1")
-		if grep -Eq '^(writers|fio): down .*_map' <<<"$hung" &&
+		if grep -Eq '^(writers|fio|dd): down .*_map' <<<"$hung" &&
 		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
 			echo hangs
 		else

@@ -47,7 +47,9 @@ vm_of_target() {
 	expect corrupts resume-under-write
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
+	expect passes out-of-order
 	expect tells verify
+	expect hangs verify-hang
 	expect passes nolimit
 	expect_lvm hangs
 	guest_kernel_with series || return
