@@ -608,15 +608,16 @@ accel() {
 # scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario, under ACCEL if that
 # is set. Sets RESULT to what the guest said ("ok", "not ok - WHY") or what became of it ("died",
 # "timed out"), SPLATS to the kinds of splat on its console, and TOOK to the
-# seconds it took.
+# seconds that its last boot took.
 ACCEL=
-SCENARIO_LIMIT=300 # a scenario takes half a minute on TCG
+SCENARIO_LIMIT=600 # a scenario takes half a minute on TCG, on an idle host
 scenario() {
-	local kernel=$1 name=$2 console=$3 start=$SECONDS rc how try
+	local kernel=$1 name=$2 console=$3 start rc how try
 	mkdir -p "$(dirname "$console")"
 	: >"$console"
 	how=${ACCEL:-$(accel "$kernel")}
 	for try in 1 2; do
+		start=$SECONDS
 		run "boot ${kernel#"$BUILD"/} for $name ($how)" "$console.qemu" \
 			qemu "$how" "$SCENARIO_LIMIT" "$kernel" "$name" "$console"
 		rc=$?
