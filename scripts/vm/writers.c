@@ -2,9 +2,7 @@
 /*
  * writers DEVICE COUNT [FIRST]: COUNT processes, each of which writes one
  * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n; all
- * at once, when the last of them is there. When all have ended, prints how
- * often they slept in that write, on average (context switches for each,
- * rounded up).
+ * at once, when the last of them is there.
  *
  * spin CPU PID: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
  * user mode, so that RCU sees the CPU pass through quiescent states. PID is
@@ -26,21 +24,16 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CHUNK 4096
 
-static struct {
-	pthread_barrier_t start;
-	atomic_long switches;
-} *shared;
+static pthread_barrier_t *start;
 
 static int fail(const char *what)
 {
@@ -52,26 +45,22 @@ static int share(int writers)
 {
 	pthread_barrierattr_t attr;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return shared == MAP_FAILED || pthread_barrierattr_init(&attr) ||
+	start = mmap(NULL, sizeof(*start), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return start == MAP_FAILED || pthread_barrierattr_init(&attr) ||
 	       pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) ||
-	       pthread_barrier_init(&shared->start, &attr, writers);
+	       pthread_barrier_init(start, &attr, writers);
 }
 
 static int write_chunk(const char *device, long chunk)
 {
 	static _Alignas(CHUNK) char buf[CHUNK];
-	struct rusage before, after;
 	int fd;
 
 	fd = open(device, O_WRONLY | O_DIRECT);
 	memset(buf, 'A' + chunk % 26, CHUNK);
-	pthread_barrier_wait(&shared->start);	/* also if that failed */
-	getrusage(RUSAGE_SELF, &before);
+	pthread_barrier_wait(start);	/* also if that failed */
 	if (pwrite(fd, buf, CHUNK, chunk * CHUNK) != CHUNK)
 		return fail(device);
-	getrusage(RUSAGE_SELF, &after);
-	atomic_fetch_add(&shared->switches, after.ru_nvcsw - before.ru_nvcsw);
 	return 0;
 }
 
@@ -130,6 +119,5 @@ int main(int argc, char **argv)
 	while (wait(&status) > 0)
 		if (status)
 			rc = 1;
-	printf("%ld\n", (atomic_load(&shared->switches) + count - 1) / count);
 	return rc;
 }
