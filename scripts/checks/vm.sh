@@ -45,12 +45,18 @@ vm_of_target() {
 	expect overruns limit
 	expect waits rewrite
 	expect corrupts resume-under-write
+	expect passes remove-beside-stuck
+	expect passes writer-kept-off-cpu
+	expect passes many-sleepers
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
 	expect passes out-of-order
 	expect tells verify
 	expect hangs verify-hang
+	expect hangs remove-beside-stuck
 	expect passes nolimit
+	expect passes writer-kept-off-cpu
+	expect passes many-sleepers
 	expect_lvm hangs
 	guest_kernel_with series || return
 	for s in "$VM"/scenarios/*; do
