@@ -97,7 +97,7 @@ killed() {
 	local said
 	said=$($1 "$2") || return
 	case $said in
-	"the tests hang" | "the kernel died" | "timed out" | died) said=$($1 "$2") && said+=", twice" ;;
+	"the tests hang" | "the kernel died" | "timed out"* | died*) said=$($1 "$2") && said+=", twice" ;;
 	esac
 	echo "$said"
 	[ -n "$said" ]
@@ -132,21 +132,29 @@ killed_on_uml() {
 	[ -n "$said" ]
 }
 
-# killed_on_smp NAME: likewise, in a guest with four CPUs, KASAN, and lockdep, which is
-# booted again, up to five times, as a race may miss the tests;
+# killed_on_smp NAME: likewise, in a guest with four CPUs, KASAN, and lockdep;
 # killed_by_kcsan NAME: by KCSAN, which sees one race in many unless it looks often.
+# A race can only be likely, so the guest is booted until it has been seen, at most six
+# times; they say at which boot.
+MOST_BOOTS=6
 killed_on_smp() {
 	local SCENARIO_LIMIT=120
-	for _ in 1 2 3 4 5 6; do
-		killed_in_guest kunit "$1" && return
-		[ "$1" != unharmed ] || return
-	done
-	return 1
+	until_seen "$1" killed_in_guest kunit "$1"
 }
-killed_by_kcsan() {
+killed_by_kcsan() { until_seen "$1" raced "$1"; }
+raced() {
 	GUEST_ARGS="again=10 kunit.filter_glob=*.all_at_once kcsan.skip_watch=50" SCENARIO_LIMIT=600 killed_in_guest again "$1" >/dev/null
 	data_races "$LOGS/mutant-${1//\//-}.console" | head -n 1 | sed 's/^ *[0-9]* *//' | grep . && return
 	[ "$1" = unharmed ] && [ "$RESULT" != ok ] && echo "$RESULT"
+}
+until_seen() { # NAME KILLED...
+	local n said name=$1
+	shift
+	for ((n = 1; n <= MOST_BOOTS; n++)); do
+		said=$("$@") && { echo "$said, at boot $n"; return; }
+		[ "$name" != unharmed ] || return
+	done
+	return 1
 }
 killed_in_vm() { # vm/SCENARIO.NAME
 	local name=${1#vm/}
