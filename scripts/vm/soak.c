@@ -576,7 +576,7 @@ static void *limit_thread(void *arg)
 		n = read(fd, stack, sizeof(stack) - 1);
 		close(fd);
 		stack[n > 0 ? n : 0] = 0;
-		if (strstr(stack, "wait_for_in_progress+") || strstr(stack, "_throttled+"))
+		if (strstr(stack, "wait_for_in_progress+"))
 			count(seen_throttled);
 	}
 	return arg;
