@@ -539,6 +539,7 @@ initramfs() {
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
 		ln -s writers "$root/bin/idle" &&
+		ln -s writers "$root/bin/states" &&
 		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
 		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
 		ln -s load "$root/bin/cached" &&
