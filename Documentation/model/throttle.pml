@@ -1,37 +1,26 @@
 /*
  * How drivers/md/dm-snap.c limits its copies in flight, for spin to explore.
+ * Read it beside the C code. README says how, and what is left out.
  *
- * Read it beside the C code: names are those of the C code, and so is the
- * order of steps. README says what is left out, and what was found.
+ * The code is that of this series, with TRAP=<name> for a mistake that is built
+ * in; or it has the SEMAPHORE (721b1d98fb51); or it is UPSTREAM's (b21555786f18),
+ * if FIXED with a snapshot_dtr() that waits for the queue.
  *
- * Which code: one of
- *	SEMAPHORE	721b1d98fb51
- *	UPSTREAM	b21555786f18
- *	neither		ours; TRAP=1..13 builds one mistake into it
- * What happens: WRITERS tasks, WRITES writes each, the last one LAST_WRITES, to the
- * origin of SNAPSHOTS snapshots (the last writer's to snapshot 0 with
- * SNAPSHOT_MAP), at a limit of LIMIT; beside them, if defined,
- *	CTR	snapshot_ctr() for another origin, then snapshot_resume() of
- *		snapshot 0
- *	CREATE	snapshot_ctr() and snapshot_resume() of snapshot 1, which does
- *		not exist before
- *	DTR	snapshot_dtr() of the last snapshot
- *	SET	a change of the limit to SET, or to SET2
- *	SPURIOUS as many wake-ups from nowhere
- *	STUCK	the snapshot whose copies never end: who writes to the other one
- *		must get through (with SNAPSHOT_MAP, and pan -E)
- * How closely: FINE makes every statement below in_progress_lock a step of its
- * own; without, what is done below it is one step.
- * What else is checked: BOUND (with AT_ONCE), ONCE, FOREVER: see there.
+ * WRITERS tasks write to the origin of SNAPSHOTS snapshots, each a chunk of its
+ * own (SHARED: the last one the first one's), at a limit of LIMIT, and do it once,
+ * or FOREVER. With MAP=s the last one writes to snapshot s instead. Beside them:
+ *	CTR		snapshot_ctr() for another origin
+ *	HANDOVER	snapshot 1 takes over the exceptions of snapshot 0
+ *	DTR=s		snapshot s is removed
+ *	INVALID=s	snapshot s becomes invalid
+ *	SET=n, SET2=m	the limit changes to n, then to m
+ *	MERGE=s		snapshot s merges, and needs copies in the other one
+ *	STUCK=s		no copy of snapshot s ever ends (pan -E)
+ *	PERSISTENT	exceptions are committed in batches
+ * FINE makes each statement under in_progress_lock a step.
  */
 #ifndef WRITERS
 #define WRITERS		3
-#endif
-#ifndef WRITES
-#define WRITES		1
-#endif
-#ifndef LAST_WRITES
-#define LAST_WRITES	WRITES
 #endif
 #ifndef SNAPSHOTS
 #define SNAPSHOTS	2
@@ -39,1365 +28,673 @@
 #ifndef LIMIT
 #define LIMIT		1
 #endif
+/* The mistakes. The first five are ones in upstream's throttle. */
+#define STATE_AFTER_UNLOCK	1	/* TASK_UNINTERRUPTIBLE set too late */
+#define UNTIL_OFF_LIST		2	/* sleeps until it is off the list */
+#define FINISH_WAIT		3	/* for remove_wait_queue() */
+#define WAKE_ONE		4	/* an exclusive wake-up */
+#define DTR_WITHOUT_LOCK	5	/* snapshot_dtr() looks at the queue */
+#define NOT_COUNTED		6	/* a place is handed over, not counted */
+#define OVERTAKE		7	/* a newcomer doesn't look at the queue */
+#define BACK_TO_TAIL		8	/* woken, it competes with newcomers */
+#define END_WAKES_NOBODY	9
+#define END_WAKES_TWO		10
+#define COMPLETE_FIRST		11	/* list_del() comes after complete() */
+#define NOWAIT_NO_LIMIT		12	/* _nowait() looks at the queue only */
+#define EAGAIN_STARTED		13	/* -EAGAIN, and the walk started it */
+#define EAGAIN_NOT_STARTED	14	/* -EAGAIN, and do_origin() doesn't */
+#define SLEEP_WITH_LOCK		15	/* do_origin() starts it under the lock */
+#define QUEUED_EARLY		16	/* the bio, on an earlier snapshot */
+#define LAST_DECIDES		17	/* no second turn: it is remapped */
+#define NO_SECOND_TURN		18	/* no second turn: it is submitted */
+#define CALLBACK_WAITS		19	/* retry_origin_bios() throttles */
+#define MERGE_WAITS		20	/* so does origin_write_extent() */
+#define TWO_UNSTARTED		21	/* no -EAGAIN: all are started at the end */
+#define RAISED_UNNOTICED	22	/* a newcomer queues and sleeps */
+#define NOT_PINNED		23	/* s may go while dm_kcopyd_copy() runs */
 #ifndef TRAP
-#define TRAP		0
+#define TRAP			0
 #endif
-#ifndef SPURIOUS
-#define SPURIOUS	0
-#endif
-#if !defined(SEMAPHORE) && !defined(UPSTREAM)
-#define OURS
-#endif
-#if defined(OURS) && TRAP >= 1 && TRAP <= 3
-#define AUTOREMOVE	/* sleeps on a wait queue, not for a completion */
-#endif
-
-#ifdef CREATE
-#define CTRS		1	/* what snapshot_ctr() makes, or snapshot_resume() moves */
-#else
-#define CTRS		0
-#endif
-
-#define NULL		SNAPSHOTS
-#define TASKS		(WRITERS + SNAPSHOTS)	/* kcopyd's workers, too */
-#define BIT(n)		(1 << (n))
-
-/* Variables of no meaning beyond a step are not part of the state. */
+#define UNLESS(trap, n)		(TRAP == trap -> 0 : n)
 #ifdef FINE
 #define step
-#define SCRATCH		byte x, n, s_, overtaken, woken;
+#define IN_ONE_STEP		false
 #else
-#define step		atomic
-#define SCRATCH
-hidden byte x, n, s_, overtaken, woken;
+#define step			atomic
+#define IN_ONE_STEP		true
 #endif
+#define IF(cond)		if :: (cond) ->
+#define FI			:: else fi
+/* What must never be. Always 0, for their names: pan prints the expression. */
+hidden byte use_after_free, overtaken, over_the_limit, hold_and_wait, kcopyd_waits,
+	room_unnoticed, started_twice, never_started, bio_in_two_hands,
+	written_too_early, bio_lost, warn_on, deadlock_behind_origins_lock,
+	asleep_for_ever, removal_hangs;
+#define never(name, bad)	assert(!(bad) || name)
 
-/* Local variables of what writers and kcopyd's workers have in common. */
-#define LOCALS							\
-	byte s, i, nr, first, pe_to_start_now, pe_to_start_last, g;	\
-	byte r;							\
-	bool throttled, with_w, bio, needs_copy, may, passes;	\
-	SCRATCH
+#ifndef SET
+#define SET		LIMIT
+#endif
+#ifndef SET2
+#define SET2		SET
+#endif
+#ifndef MERGE
+#define MERGE		NULL
+#endif
+#ifndef STUCK
+#define STUCK		NULL
+#endif
+#ifndef MAP
+#define MAP		NULL
+#endif
+#define NULL		SNAPSHOTS
+#define TASKS		(WRITERS + SNAPSHOTS + 1)	/* kcopyd's workers, the merge */
+#define BIT(n)		(1 << (n))
+#define MERGER		(TASKS - 1)
+#define ALL		(BIT(WRITERS) - 1)
+#ifndef FOREVER
+#define FOREVER		0
+#endif
+#ifndef SHARED
+#define SHARED		0
+#endif
+#define chunk_of(me)	BIT(SHARED && (me) == WRITERS - 1 -> 0 : (me))
+#define bios_of(chunk)	(SHARED && (chunk) == 1 -> 1 | BIT(WRITERS - 1) : (chunk))
 
 /* --- what the C code has in memory ---------------------------------------- */
-
 typedef dm_snapshot {
-	bool	freed;			/* kfree(s) */
-	bool	is_active;		/* C: active, complete; Promela has those words */
-	bool	in_progress_lock;
-	byte	in_progress;
-	byte	granted_writers;	/* a set of writers */
-	byte	pending_exceptions_count;
-	byte	pending;		/* sets of chunks: each has a pe, */
-	byte	completed;		/* or was copied */
-	byte	origin_bios;		/* the pe that a chunk's bio waits for */
-	byte	jobs;			/* handed to kcopyd */
-	byte	nr_jobs;		/* kcopyd's, until its callback is done */
-	byte	users;			/* of its table, in map() */
-	byte	copies;			/* what in_progress should count */
-	byte	on_their_way;		/* see BOUND */
+	bool freed, valid, in_progress_lock;
+	bool is_active;			/* C: active, a word of Promela's */
+	byte in_progress, pending_exceptions_count;
+	byte pending, completed;	/* sets of chunks */
+	byte out_of_order_tree;		/* chunks that have been copied, still pending */
+	byte jobs, nr_jobs;		/* kcopyd's: chunks to copy; all */
+	byte origin_bios, snapshot_bios;/* sets; a bio has its writer's number */
+	byte copies;			/* for checks: what in_progress must be */
 };
 dm_snapshot snap[SNAPSHOTS];
+chan throttled_writers[SNAPSHOTS] = [TASKS] of { byte };	/* or the wait queue */
+chan in_order[SNAPSHOTS] = [WRITERS + 1] of { byte };	/* pe->exception_sequence */
 
-/* s->throttled_writers, or the wait queue, or the semaphore's list */
-chan throttled_writers[SNAPSHOTS] = [TASKS] of { byte };
-
-typedef throttled_writer {		/* on the writer's stack */
-	bool	on_stack;
-	byte	snap;
-	bool	granted;		/* the completion: done, */
-	bool	granted_lock;		/* and its lock */
-	bool	linked;			/* AUTOREMOVE: !list_empty(&wait.entry) */
-	byte	waits_for;		/* since first queued, until let in */
-	byte	older;			/* writers that waited for it before */
-	byte	waited;			/* see ONCE */
+typedef throttled_writer {
+	bool on_stack, may_start;
+	bit state;			/* UPSTREAM: of its task */
+	byte unstarted;			/* for checks: its exceptions */
 };
-throttled_writer w[WRITERS];
-
+throttled_writer w[TASKS];
 short cow_threshold = LIMIT;
-
-byte nr_snapshots, first_snapshot;	/* o->snapshots, in order */
-
-byte in_hand;		/* chunks whose bio is in a task's hands, and on no list */
+byte nr_snapshots, first_snapshot;	/* o->snapshots */
+#define nth_snapshot(i)	(i == 0 -> first_snapshot : 1 - first_snapshot)
+bool suspended;			/* the origin, */
+byte in_map;			/* and who is in its map function */
+/* For checks: bios with a task; bios submitted; the queue as it must be. */
+byte in_hand, submitted;
+chan arrived[SNAPSHOTS] = [TASKS] of { byte };
 
 /* --- what it stands on ---------------------------------------------------- */
-
-#define TASK_RUNNING		0
-#define TASK_UNINTERRUPTIBLE	1
-bit state[TASKS];
-byte spurious_wakeups;
-
-inline schedule(me)
-{
-	if
-	:: state[me] == TASK_RUNNING
-	:: d_step {
-		state[me] != TASK_RUNNING && spurious_wakeups ->
-		spurious_wakeups--;
-		state[me] = TASK_RUNNING
-	   }
-	fi
-}
-
+#define use(s)	never(use_after_free, snap[s].freed)
 /* A rwsem: no reader passes a writer that waits. */
 byte origins_readers, origins_waiting;
 bool origins_writer;
+inline down_read() {		/* &_origins_lock; so are the others */
+	d_step { !origins_writer && !origins_waiting -> origins_readers++ }
+}
+#define up_read()		origins_readers--
+inline down_write() {
+	origins_waiting++;
+	d_step { !origins_writer && !origins_readers -> origins_waiting--; origins_writer = true }
+}
+#define up_write()		origins_writer = false
+#define is_locked(s)		snap[s].in_progress_lock
+inline spin_lock(s) {		/* &s->in_progress_lock */
+	d_step { !is_locked(s) -> use(s); is_locked(s) = true }
+}
+#define spin_unlock(s)		d_step { use(s); is_locked(s) = false }
+#define complete(x)		d_step { use_stack(x); w[x].may_start = true }
+#define use_stack(x)		never(use_after_free, !w[x].on_stack)
+inline wait_for_completion_io(me) {
+	d_step { w[me].may_start -> w[me].may_start = false; w[me].on_stack = false }
+}
+#define TASK_RUNNING		0	/* UPSTREAM */
+#define TASK_UNINTERRUPTIBLE	1
+#define schedule(me)		w[me].state == TASK_RUNNING
 
-inline down_read(me)	/* &_origins_lock, and so below; o->snapshots can't change */
-{
+/* push(): from now on the copy may end. wake() is still to come. */
+inline dm_kcopyd_copy(s, me, chunk) {
 	d_step {
-		!origins_writer && !origins_waiting ->
-		origins_readers++;
-		if
-		:: me < WRITERS && !w[me].on_stack ->
-			w[me].on_stack = true;
-			in_hand = in_hand | chunk	/* the write's bio */
-		:: else
-		fi;
-		nr = nr_snapshots;
-		first = first_snapshot
+		use(s);
+		never(started_twice, !(snap[s].pending & chunk) ||
+				     ((snap[s].jobs | snap[s].out_of_order_tree) & chunk));
+		snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk;
+		w[me].unstarted--
 	}
 }
-#define nth_snapshot(i)	(i == 0 -> first : 1 - first)
-inline up_read()
-{
-	origins_readers--
-}
-inline down_write()	/* in two steps: origins_waiting++ comes first */
-{
-	d_step {
-		!origins_writer && !origins_readers ->
-		origins_waiting--;
-		origins_writer = true
-	}
-}
-inline up_write()
-{
-	origins_writer = false
-}
-
-/* Whoever touches s: */
-#define use(s)	assert(!snap[s].freed)
-
-inline spin_lock(s)	/* &s->in_progress_lock */
-{
-	d_step { !snap[s].in_progress_lock -> use(s); snap[s].in_progress_lock = true }
-}
-inline spin_unlock(s)
-{
-	d_step { use(s); snap[s].in_progress_lock = false }
-}
-
-/* swake_up_locked() comes before the lock's release, which is the last touch. */
-inline complete(x)
-{
-	d_step {
-		assert(w[x].on_stack);
-		w[x].granted_lock = true;
-		w[x].granted = true;
-		state[x] = TASK_RUNNING
-	}
-	d_step { assert(w[x].on_stack); w[x].granted_lock = false }
-}
-
-#ifndef FINE
-inline wait_for_completion_io(me)
-{
-	d_step { w[me].granted -> w[me].granted = false }
-}
-#else
-inline wait_for_completion_io(me)
-{
-	do
-	:: atomic {
-		!w[me].granted_lock ->
-		if
-		:: w[me].granted -> w[me].granted = false; break
-		:: else -> state[me] = TASK_UNINTERRUPTIBLE
-		fi
-	   }
-	   schedule(me)
-	od
-}
-#endif
 
 /* --- the throttle --------------------------------------------------------- */
-
-#if defined(SEMAPHORE)
-
-/*
- * down() and up() of s->cow_count, whose lock nothing else depends on. up()
- * gives the count to who has waited longest.
- */
-inline account_start_copy(s, me)
-{
-	atomic {
-		use(s);
-		if
-		:: snap[s].in_progress < LIMIT -> snap[s].in_progress++
-		:: else ->
-			throttled_writers[s]!me;
-			state[me] = TASK_UNINTERRUPTIBLE
-		fi
-	}
-	do
-	:: throttled_writers[s]??[eval(me)] ->
-		schedule(me);
-		state[me] = (throttled_writers[s]??[eval(me)] -> TASK_UNINTERRUPTIBLE : TASK_RUNNING)
-	:: else -> break
-	od;
-	atomic { use(s); snap[s].copies++ }
-}
-
-inline account_end_copy(s)
-{
+/* For checks. A copy of s is counted for me; first come, first served. */
+#define EXACT	(LIMIT > 0 && SET == LIMIT && MERGE == NULL)
+inline has_place(s, me) {
 	d_step {
 		use(s);
-		snap[s].copies--;
-		if
-		:: nempty(throttled_writers[s]) -> throttled_writers[s]?x; state[x] = TASK_RUNNING
-		:: empty(throttled_writers[s]) -> snap[s].in_progress--
-		fi;
-		x = 0
+		snap[s].copies++;
+		never(over_the_limit, EXACT && snap[s].copies > LIMIT);
+		if :: arrived[s]?[eval(me)] -> arrived[s]?eval(me)
+		   :: else -> never(overtaken, len(arrived[s]) > 0) fi
 	}
 }
-
-#else
-
+inline arrives(s, me) {
+	d_step {
+		never(kcopyd_waits, WRITERS <= me && me < MERGER);
+		never(hold_and_wait, w[me].unstarted > 1);
+		w[me].on_stack = true;
+		if :: arrived[s]??[eval(me)] :: else -> arrived[s]!me fi
+	}
+}
+#define increment(s)		d_step { snap[s].in_progress++; snap[s].copies++ }
+inline decrement(s) {
+	d_step { never(warn_on, snap[s].in_progress == 0); snap[s].in_progress--; snap[s].copies-- }
+}
 #ifdef UPSTREAM
+
 #define too_many_copies(s)	(snap[s].in_progress > cow_threshold)
-#else
-#define too_many_copies(s)	(cow_threshold > 0 && snap[s].in_progress >= cow_threshold)
-#define half_is_free(s)		(cow_threshold <= 0 || snap[s].in_progress < cow_threshold / 2)
-#endif
+#define still_used(s)		(snap[s].in_progress)
+#define AUTOREMOVE		(TRAP == UNTIL_OFF_LIST || TRAP == FINISH_WAIT)
 
-inline account_start_copy(s, me)
-{
+inline account_start_copy(s, me, throttle) {
+	step { spin_lock(s); increment(s); spin_unlock(s) }
+}
+
+inline account_end_copy(s) {
 	step {
 		spin_lock(s);
-		d_step { snap[s].in_progress++; snap[s].copies++ }
+		decrement(s);
+		n = (snap[s].in_progress <= cow_threshold -> len(throttled_writers[s]) : 0);
+		do	/* wake_up_locked() */
+		:: n > 0 ->
+			d_step {
+				throttled_writers[s]?<x>;
+				use_stack(x);
+				ok = (AUTOREMOVE && w[x].state == TASK_UNINTERRUPTIBLE);
+				w[x].state = TASK_RUNNING; n = UNLESS(WAKE_ONE, n - 1)
+			}
+			d_step {	/* list_del_init(); or on to the next one */
+				IF(TRAP != WAKE_ONE) throttled_writers[s]?x FI;
+				IF(TRAP != WAKE_ONE && !ok) throttled_writers[s]!x FI
+			}
+		:: else -> break
+		od;
+		x = 0; ok = false;
 		spin_unlock(s)
 	}
 }
 
-#endif
-
-#ifdef UPSTREAM
-
-inline account_end_copy(s)
-{
-	step {
-		spin_lock(s);
-		d_step {
-			assert(snap[s].in_progress);	/* BUG_ON() */
-			snap[s].in_progress--;
-			snap[s].copies--
-		}
-		if
-		:: snap[s].in_progress <= cow_threshold ->
-			/* wake_up_locked(): all, and nobody is unlinked */
-			n = len(throttled_writers[s]);
-			do
-			:: n > 0 ->
-				d_step {
-					use(s);
-					throttled_writers[s]?x;
-					throttled_writers[s]!x;
-					assert(w[x].on_stack);
-					state[x] = TASK_RUNNING;
-					n--
-				}
-			:: else -> break
-			od
-		:: else
-		fi;
-		spin_unlock(s)
-	}
-}
-
-/* Whether there is room is left in "may". */
-inline wait_for_in_progress(s, me, unlock_origins)
-{
-	d_step { use(s); may = !too_many_copies(s) }
-	if
-	:: may
-	:: else ->
+#define on_list(s, me)	(throttled_writers[s]??[eval(me)])
+/* False, in "ok", if it has slept. _origins_lock is dropped then. */
+inline wait_for_in_progress(s, me) {
+	d_step { use(s); ok = !too_many_copies(s) }
+	IF(!ok)
 		step {
 			spin_lock(s);
-			if
-			:: too_many_copies(s) ->
+			ok = !too_many_copies(s);
+			IF(!ok)
+				arrives(s, me);
 				throttled_writers[s]!me;	/* __add_wait_queue() */
-				state[me] = TASK_UNINTERRUPTIBLE
-			:: else -> may = true
-			fi;
+				w[me].state = UNLESS(STATE_AFTER_UNLOCK, TASK_UNINTERRUPTIBLE)
+			FI;
 			spin_unlock(s)
 		}
+	FI;
+	IF(!ok)
+		up_read();
+		IF(TRAP == STATE_AFTER_UNLOCK) w[me].state = TASK_UNINTERRUPTIBLE FI;
+		schedule(me);		/* io_schedule() */
+		do
+		:: TRAP == UNTIL_OFF_LIST && on_list(s, me) ->
+			w[me].state = TASK_UNINTERRUPTIBLE;
+			schedule(me)
+		:: !(TRAP == UNTIL_OFF_LIST && on_list(s, me)) -> break
+		od;
 		if
-		:: may
-		:: else ->
-			if
-			:: unlock_origins -> up_read()
-			:: else
-			fi;
-			schedule(me);		/* io_schedule() */
+		:: AUTOREMOVE && !on_list(s, me)
+		:: !(AUTOREMOVE && !on_list(s, me)) ->
 			step {		/* remove_wait_queue() */
 				spin_lock(s);
-				throttled_writers[s]??eval(me);
+				IF(on_list(s, me)) throttled_writers[s]??eval(me) FI;
 				spin_unlock(s)
 			}
-		fi
-	fi
-}
-
-#endif
-
-/*
- * BOUND: so many copies of a snapshot more than the limit may be in flight. They
- * are those of writers that were let in without a grant. These are on_their_way
- * until they have claimed their copy, or wait for a grant, or are through; of one
- * snapshot, no more than AT_ONCE at a time.
- */
-#ifdef BOUND
-#define POPCOUNT(x)	(((x) & 1) + (((x) >> 1) & 1) + (((x) >> 2) & 1))
-hidden byte within_the_bound;
-
-inline let_in_without_grant(s, me)
-{
-	if
-	:: may && !(snap[s].granted_writers & BIT(me)) ->
-		snap[s].on_their_way = snap[s].on_their_way | BIT(me)
-	:: else
-	fi
-}
-
-inline not_on_its_way(me)
-{
-	snap[0].on_their_way = snap[0].on_their_way & ~BIT(me);
-	snap[SNAPSHOTS - 1].on_their_way = snap[SNAPSHOTS - 1].on_their_way & ~BIT(me)
-}
-#else
-#define let_in_without_grant(s, me)	skip
-#define not_on_its_way(me)		skip
-#endif
-#ifndef AT_ONCE
-#define may_be_on_its_way(s)	true
-#else
-#define may_be_on_its_way(s)	(POPCOUNT(snap[s].on_their_way) < AT_ONCE || !half_is_free(s))
-#endif
-
-#ifdef OURS
-
-/*
- * First come, first served: let_in() is told whom the throttle of s lets in.
- * Nobody who has waited for s since before this one came may still be waiting.
- */
-#define older(v, me)	(w[v].waits_for == s_ && v != me && \
-			 (w[me].waits_for != s_ || (w[me].older & BIT(v))))
-#define no_longer_older(v, me)	w[v].older = w[v].older & ~BIT(me)
-#if WRITERS == 2
-#define overtakes(me)	(older(0, me) || older(1, me))
-#define who_waits_for(s)	((w[0].waits_for == s) | (w[1].waits_for == s) << 1)
-#else
-#define overtakes(me)	(older(0, me) || older(1, me) || older(2, me))
-#define who_waits_for(s)	((w[0].waits_for == s) | (w[1].waits_for == s) << 1 | \
-			 (w[2].waits_for == s) << 2)
-#endif
-#define first_come_first_served	!overtaken
-
-inline waits_no_longer(me)
-{
-	w[me].waits_for = NULL;
-	w[me].older = 0;
-	no_longer_older(0, me);
-	no_longer_older(1, me);
-	no_longer_older(WRITERS - 1, me)
-}
-
-inline let_in(s, me)
-{
-	s_ = s;
-	overtaken = overtakes(me);
-	waits_no_longer(me);
-	assert(first_come_first_served)
-}
-
-/*
- * The answer is left in "may". Without the lock each look is a step: others may
- * queue in between. Half of 1 is 0: whatever they do, it isn't far then.
- */
-#if LIMIT == 1 && !defined(SET)
-#define NEVER_FAR
-#else
-inline far_from_limit(s, me)
-{
-	d_step {	/* list_empty() ... */
-		use(s);
-		may = len(throttled_writers[s]) == 0 || TRAP == 6;
-		s_ = s;
-		passes = may && overtakes(me)	/* if it gets in */
-	}
-	if
-	:: may ->
-		d_step {	/* ... && in_progress < limit / 2 */
-			may_be_on_its_way(s) ->
-			use(s);
-			may = half_is_free(s);
-			overtaken = may && passes;
-			passes = false;
-			assert(first_come_first_served);
-			if
-			:: may -> waits_no_longer(me)
-			:: else
-			fi;
-			let_in_without_grant(s, me)
-		}
-	:: else
-	fi
-}
-#endif
-
-inline get_grant(s, me)
-{
-#if TRAP != 7
-	snap[s].in_progress++;
-#endif
-	d_step {
-		use(s);
-		w[me].snap = s;
-		snap[s].granted_writers = snap[s].granted_writers | BIT(me)	/* list_add_tail() */
-	}
-}
-
-inline grant_oldest(s)
-{
-	if
-	:: len(throttled_writers[s]) == 0 || too_many_copies(s)
-	:: else ->
-#ifdef AUTOREMOVE
-		/* autoremove_wake_function(): wakes, and unlinks whom it woke */
-		d_step {
-			use(s);
-			throttled_writers[s]?<x>;
-			woken = (state[x] == TASK_UNINTERRUPTIBLE);
-			state[x] = TASK_RUNNING
-		}
-		if
-		:: woken ->
-			d_step {
-				use(s);
-				throttled_writers[s]?x;
-				w[x].linked = false;
-				let_in(s, x)
-			}
-			get_grant(s, x)
-		:: else
 		fi;
-		x = 0
-#elif TRAP == 6
-		/* woken, with nothing in hand */
-		d_step { use(s); throttled_writers[s]?x; w[x].snap = NULL }
-		complete(x);
-		x = 0
+		atomic { w[me].on_stack = false; arrived[s]??eval(me) }
+	FI
+}
 #else
-		d_step {	/* list_del() */
-			use(s);
-			throttled_writers[s]?x;
-			let_in(s, x)
-		}
-		get_grant(s, x);
-		complete(x);
-		x = 0
-#endif
-	fi
-}
 
-inline __put_in_progress(s)
-{
-	d_step { assert(snap[s].in_progress); snap[s].in_progress-- }	/* WARN_ON_ONCE() */
-	grant_oldest(s)
-}
+#define too_many_copies(s)	(cow_threshold && snap[s].in_progress >= cow_threshold)
+#define still_used(s)		(snap[s].in_progress || len(throttled_writers[s]) > 0)
+#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && snap[s].in_progress == cow_threshold)
 
-inline account_end_copy(s)
-{
+/* The answer is left in "ok". */
+inline account_start_copy_nowait(s, me) {
 	step {
 		spin_lock(s);
-		snap[s].copies--;
-		__put_in_progress(s);
+		ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE || TRAP == BACK_TO_TAIL) &&
+		     (!too_many_copies(s) || TRAP == NOWAIT_NO_LIMIT);
+		IF(ok) snap[s].in_progress++; has_place(s, me) FI;
 		spin_unlock(s)
 	}
 }
 
-inline __put_grant(me)
-{
-	g = w[me].snap;
-	step {
-		spin_lock(g);
-		d_step {	/* list_del() */
-			assert(snap[g].granted_writers & BIT(me));
-			snap[g].granted_writers = snap[g].granted_writers & ~BIT(me);
-			w[me].snap = NULL
-		}
-#if TRAP == 4
-		snap[g].in_progress--;
-#elif TRAP == 7
-		grant_oldest(g);
-#else
-		__put_in_progress(g);
-#endif
-		spin_unlock(g)
-	}
-}
-
-inline put_grant(me)
-{
-	step {
-#if TRAP == 5
-		g = 0;
-		do
-		:: g < SNAPSHOTS && !snap[g].freed && (snap[g].granted_writers & BIT(me)) ->
-			w[me].snap = g;
-			__put_grant(me);
-			g++
-		:: g < SNAPSHOTS && (snap[g].freed || !(snap[g].granted_writers & BIT(me))) -> g++
-		:: g == SNAPSHOTS -> break
-		od;
-#else
-		if
-		:: w[me].snap != NULL -> __put_grant(me)
-		:: else
-		fi;
-#endif
-		g = 0
-	}
-}
-
-inline release_writers(s)
-{
-	step {
-		spin_lock(s);
-		n = 0;
-		do
-		:: n < WRITERS ->
-			d_step {
-				if
-				:: snap[s].granted_writers & BIT(n) ->
-					assert(w[n].on_stack);
-					snap[s].granted_writers = snap[s].granted_writers & ~BIT(n);
-					w[n].snap = NULL;
-					snap[s].in_progress--
-				:: else
-				fi;
-				n++
-			}
-		:: else -> break
-		od;
-		n = 0;
-		do
-		:: len(throttled_writers[s]) > 0 ->
-			d_step {
-				throttled_writers[s]?x;
-				assert(w[x].on_stack);
-				w[x].snap = NULL;
-				waits_no_longer(x)
-			}
-#ifdef AUTOREMOVE
-			state[x] = TASK_RUNNING;
-			w[x].linked = false
-#else
-			complete(x)
-#endif
-		:: else -> break
-		od;
-		x = 0;
-		spin_unlock(s)
-	}
-}
-
-#if TRAP == 5
-#define has_grant(s, me)	((snap[s].granted_writers & BIT(me)) != 0)
-#define must_put(s, me)		false
-#else
-#define has_grant(s, me)	(w[me].snap == s)
-#define must_put(s, me)		(w[me].snap != s && w[me].snap != NULL)
-#endif
-
-inline enqueue(s, me)
-{
-	d_step {
-		use(s);
-#ifdef ONCE
-		waited_twice = w[me].waited & BIT(s);
-		assert(!waited_twice);
-		w[me].waited = w[me].waited | BIT(s);
-#endif
-		w[me].snap = s;
-		if
-		:: w[me].waits_for != s -> w[me].older = who_waits_for(s); w[me].waits_for = s
-		:: else
-		fi;
-		w[me].granted = false;		/* init_completion() */
-		throttled_writers[s]!me;	/* list_add_tail() */
-#ifdef AUTOREMOVE
-		w[me].linked = true;
-#if TRAP != 1
-		state[me] = TASK_UNINTERRUPTIBLE;
-#endif
-#endif
-		not_on_its_way(me)
-	}
-	grant_oldest(s)
-}
-
-/* The part of may_start_copy() below in_progress_lock. */
-inline take_or_queue(s, me)
-{
-	spin_lock(s);
-	d_step {
-		may = (len(throttled_writers[s]) == 0 || TRAP == 6) && !too_many_copies(s);
-		if
-		:: may -> let_in(s, me)
-		:: else
-		fi
-	}
-	if
-#if TRAP == 8
-	:: may -> let_in_without_grant(s, me)
-#else
-	:: may -> get_grant(s, me)
-#endif
-	:: else -> enqueue(s, me)
-	fi;
-	spin_unlock(s);
-	if
-	:: !may && throttled -> up_read()	/* the next that its caller does */
-	:: else
-	fi
-}
-
-/* The answer is left in "may". */
-inline may_start_copy(s, me)
-{
+inline wake_throttled_writers(s) {
 	do
-#ifndef NEVER_FAR
-	:: !with_w -> far_from_limit(s, me); break
+	:: len(throttled_writers[s]) > 0 && (!too_many_copies(s) || ONE_MORE(s)) ->
+#if TRAP == COMPLETE_FIRST
+		throttled_writers[s]?<x>;
+		complete(x);
+		use_stack(x);
 #endif
-	:: step { with_w && has_grant(s, me) -> may = true; break }
-	:: step { with_w && must_put(s, me) -> put_grant(me) }
-	:: step { with_w && !has_grant(s, me) && !must_put(s, me) -> take_or_queue(s, me); break }
-	od
-}
-
-#if TRAP == 1
-inline wait_for_in_progress(me)
-{
-	state[me] = TASK_UNINTERRUPTIBLE;
-	schedule(me)
-}
-#elif TRAP == 2
-inline wait_for_in_progress(me)
-{
-	do
-	:: w[me].linked ->
-		schedule(me);
-		state[me] = TASK_UNINTERRUPTIBLE
+		throttled_writers[s]?x;		/* list_del() */
+#if TRAP != BACK_TO_TAIL
+		snap[s].in_progress = snap[s].in_progress + UNLESS(NOT_COUNTED, 1);
+		has_place(s, x);
+#endif
+#if TRAP != COMPLETE_FIRST
+		complete(x);
+#endif
+		IF(TRAP == BACK_TO_TAIL) break FI
 	:: else -> break
 	od;
-	state[me] = TASK_RUNNING
+	x = 0
 }
-#elif TRAP == 3
-inline wait_for_in_progress(me)
-{
-	schedule(me);
-	if			/* finish_wait(); there is one snapshot */
-	:: w[me].linked ->
-		step {
-			spin_lock(s);
-			w[me].linked = false;
-			spin_unlock(s)
-		}
-	:: else
-	fi
-}
-#else
-inline wait_for_in_progress(me)
-{
+
+inline wait_for_in_progress(s, me) {
+	step {
+		spin_lock(s);
+		arrives(s, me);
+		throttled_writers[s]!me;
+		IF(TRAP != RAISED_UNNOTICED) wake_throttled_writers(s) FI;
+		never(room_unnoticed, IN_ONE_STEP && len(throttled_writers[s]) > 0 && !too_many_copies(s));
+		spin_unlock(s)
+	}
 	wait_for_completion_io(me)
 }
-#endif
 
-#else
-inline may_start_copy(s, me) { may = true }	/* not called */
+inline account_start_copy(s, me, throttle) {
+	if
+	:: throttle ->
+		account_start_copy_nowait(s, me);
+		do
+		:: ok -> break
+		:: else -> wait_for_in_progress(s, me); ok = true;
+			IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me) FI
+		od
+	:: else ->
+		step { spin_lock(s); increment(s); spin_unlock(s) }
+	fi
+}
+
+inline account_end_copy(s) {
+	step {
+		spin_lock(s);
+		decrement(s);
+		IF(TRAP != END_WAKES_NOBODY) wake_throttled_writers(s) FI;
+		spin_unlock(s)
+	}
+}
 #endif
 
 /* --- who uses it ---------------------------------------------------------- */
-
-/*
- * ONCE: a writer waits for each snapshot once at most, as long as their list
- * doesn't change.
- */
-#ifdef ONCE
-hidden byte waited_twice;
-#endif
-
-/*
- * FOREVER: writers write again and again, each as soon as its last write is
- * through, and a chunk that was not written before. Without an end, nothing but
- * a cycle can be wrong: one in which the first writer gets nothing through.
- */
-#ifdef FOREVER
-/* No copy is in flight for ever; that it is passed over is not what we look for. */
-#define ends_next(chunk)	(chunk == BIT(0) && (snap[snapshot].jobs & chunk))
-#else
-#define ends_next(chunk)	false
-#endif
-
-/* A write's bio is on one list at most, and submitted once: after all its copies. */
-hidden byte in_two_hands, written_too_early;
-
-inline leaves_hand(chunk)
-{
-	in_two_hands = !(in_hand & chunk);
-	assert(!in_two_hands);
-	in_hand = in_hand & ~chunk
-}
-
-#ifdef CREATE	/* resumed without a suspended origin, what is it owed? */
-#define is_copied(s, chunk)	(s == CTRS || (snap[s].completed & chunk))
-#else
-#define is_copied(s, chunk)	((snap[s].completed & chunk) != 0)
-#endif
-inline submit_bio(chunk)	/* to the origin */
-{
-	d_step {
-		leaves_hand(chunk);
-		written_too_early = !((nr == 0 || is_copied(nth_snapshot(0), chunk)) &&
-				      (nr < 2 || is_copied(nth_snapshot(1), chunk)));
-		assert(!written_too_early)
+#define pin(s)		snap[s].pending_exceptions_count
+inline start_copy(s, me, chunk, throttle) {
+	step {
+		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
+		account_start_copy(s, me, throttle)
 	}
-}
-
-inline claim_copy(s, me)
-{
-	account_start_copy(s, me);
-#ifdef BOUND
-	atomic {
-		snap[s].on_their_way = snap[s].on_their_way & ~BIT(me);
-		within_the_bound = snap[s].copies <= LIMIT + BOUND;
-		assert(within_the_bound)
+	dm_kcopyd_copy(s, me, chunk);
+	step {
+		use(s);		/* wake() */
+		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
 	}
-#endif
-}
-
-inline start_copy(s, me, chunk)
-{
-#ifndef OURS
-	claim_copy(s, me);	/* is nothing but account_start_copy(), and here */
-#endif
-	/* dm_kcopyd_copy() */
-	d_step { use(s); snap[s].nr_jobs++; snap[s].jobs = snap[s].jobs | chunk }
 }
 
 #define DM_MAPIO_SUBMITTED	0
 #define DM_MAPIO_REMAPPED	1
 #define EAGAIN			2	/* is negative in the C code */
+/* What is used by all that call __origin_write(). "throttle": to_start != NULL */
+#define LOCALS									\
+	byte s, i, r, n, x, chunk, bio, to_start = NULL, pe_to_start_now = NULL,	\
+		pe_to_start_last = NULL;					\
+	bool throttle, ok;
 
-#if TRAP == 9
-#define may_leave_hand		true
-#else
-#define may_leave_hand		(!throttled || i == nr)		/* list_is_last() */
-#endif
-
-inline queue_bio(s, chunk)
-{
-	r = DM_MAPIO_SUBMITTED;
-	if
-	:: bio && may_leave_hand ->
-		leaves_hand(chunk);
-		snap[s].origin_bios = snap[s].origin_bios | chunk;
-		bio = false
-	:: else
-	fi
+inline __insert_pending_exception(s, me, chunk) {
+	snap[s].pending = snap[s].pending | chunk; snap[s].pending_exceptions_count++;
+	in_order[s]!chunk;
+	w[me].unstarted++
 }
 
-/*
- * A chunk that nobody has looked up yet may have been copied long ago; or while
- * this writer slept, for another one. Or another writer's pe is there, which makes
- * no difference to the throttle.
- */
-inline look_up_exception(s, chunk)
-{
-	use(s);
-	if
-	:: !snap[s].is_active || (snap[s].completed & chunk)
-	:: snap[s].is_active && (snap[s].pending & chunk) -> queue_bio(s, chunk)
-	:: else ->
-		if
-		:: snap[s].completed = snap[s].completed | chunk
-		:: needs_copy = true
-		fi
-	fi
+/* A bio is with one task, or on one list, and is submitted when all copies exist. */
+inline out_of_hand(bio) {
+	never(bio_in_two_hands, (in_hand & bio) != bio);
+	in_hand = in_hand & ~bio
 }
 
-/* After alloc_pending_exception(), for which the table's lock was released: */
-inline __insert_pending_exception(s, me, chunk)
-{
-	if
-	:: snap[s].completed & chunk			/* e */
-	:: !(snap[s].completed & chunk) && (snap[s].pending & chunk) ->	/* pe2 */
-		queue_bio(s, chunk)
-	:: !(snap[s].completed & chunk) && !(snap[s].pending & chunk) ->	/* no "else" */
-		snap[s].pending = snap[s].pending | chunk;
-		snap[s].pending_exceptions_count++;
-#ifdef OURS
-		claim_copy(s, me);
-#endif
-		if
-		:: bio && may_leave_hand -> pe_to_start_last = s
-		:: else -> pe_to_start_now = s
-		fi;
-		queue_bio(s, chunk)
-	fi
-}
+#define is_pending(s)	(snap[s].pending & chunk)
+#define skips(s)	(s == MERGE || !snap[s].valid || !snap[s].is_active || \
+			 (snap[s].completed & chunk))
 
-/* Up to the next snapshot that needs a copy; each below the exception table's lock. */
-inline look_up_next(chunk)
-{
-	do
-	:: !needs_copy && i < nr ->
-		atomic {
-			s = nth_snapshot(i);
-			i++;
-			look_up_exception(s, chunk)
-		}
-	:: else -> break
-	od
-}
-
-/* The first part of __origin_write(), in one step with what comes before it. */
-inline begin_origin_write(is_throttled, has_w, chunk)
-{
-	throttled = is_throttled;
-	with_w = has_w;
-	r = DM_MAPIO_REMAPPED;
-	i = 0;
-	bio = true;
-	pe_to_start_now = NULL;
-	pe_to_start_last = NULL;
-	look_up_next(chunk)
-}
-
-inline start_last(me, chunk)
-{
-	if
-	:: !needs_copy && pe_to_start_last != NULL ->
-		start_copy(pe_to_start_last, me, chunk);
-		pe_to_start_last = NULL
-	:: else
-	fi
-}
-
-inline end_origin_write(chunk)
-{
-	if
-	:: r == DM_MAPIO_REMAPPED -> submit_bio(chunk)
-	:: else
-	fi
-}
-
-#if TRAP == 12
-#define second_round	false
-#else
-#define second_round	(throttled && bio && r == DM_MAPIO_SUBMITTED)
-#endif
-#define ends_here	(!needs_copy && pe_to_start_last == NULL && !second_round)
-
-/* What is returned is left in "r". */
-inline __origin_write(me, chunk)
-{
-	do
-	:: needs_copy && throttled && !may ->
-		may_start_copy(s, me);
-		if
-		:: may
-		:: !may && with_w -> r = EAGAIN; forget(); break
-		:: !may && !with_w -> r = EAGAIN; needs_copy = false; break
-		fi
-	:: step {
-		needs_copy && (!throttled || may) ->
-		if
-#ifdef OURS
-		:: throttled && has_grant(s, me) ->	/* another writer was faster */
-			snap[s].completed = snap[s].completed | chunk
-#endif
-#if TRAP == 11
-		:: throttled -> r = DM_MAPIO_SUBMITTED
-		:: !throttled -> __insert_pending_exception(s, me, chunk)
-#else
-		:: __insert_pending_exception(s, me, chunk)
-#endif
-		fi;
-		needs_copy = false;
-		may = false;
-		if
-		:: pe_to_start_now != NULL ->
-			start_copy(pe_to_start_now, me, chunk);
-			pe_to_start_now = NULL
-		:: else
-		fi;
-#if defined(OURS) && TRAP != 5 && TRAP != 10
-		if
-		:: throttled && has_grant(s, me) -> put_grant(me)
-		:: else
-		fi;
-#endif
-		look_up_next(chunk);
-		start_last(me, chunk);
-		if
-		:: ends_here -> end_origin_write(chunk); break
-		:: else
-		fi
-	   }
-	:: step {
-		!needs_copy ->
-		start_last(me, chunk);
-		if
-		:: ends_here -> end_origin_write(chunk); break
-#if TRAP == 13
-		:: else -> throttled = false; r = DM_MAPIO_REMAPPED
-#else
-		:: else -> begin_origin_write(false, false, chunk)	/* it calls itself, w is NULL */
-#endif
-		fi
-	   }
-	od
-}
-
-/* Never waits but for the lock: kcopyd's callbacks use it, too. */
-inline do_origin(me, chunk)
-{
-	step { down_read(me); begin_origin_write(false, false, chunk) }
-	__origin_write(me, chunk);
-	up_read()
-}
-
-#ifdef SEMAPHORE
-inline do_origin_throttled(me, chunk)
-{
-	step { down_read(me); begin_origin_write(false, false, chunk) }
-	__origin_write(me, chunk)
-}
-#elif defined(UPSTREAM)
-inline do_origin_throttled(me, chunk)
-{
-	do
-	:: step {
-		down_read(me);
-		i = 0;
-		may = true
-	   }
-	   do
-	   :: may && i < nr ->
-		s = nth_snapshot(i);
-		i++;
-		wait_for_in_progress(s, me, true)
-	   :: else -> break
-	   od;
-	   s = 0;
-	   if
-	   :: may -> break
-	   :: else -> i = 0; nr = 0; first = 0		/* goto again */
-	   fi
-	od;
-	step { may = false; begin_origin_write(false, false, chunk) }
-	__origin_write(me, chunk)
-}
-#else
-/* The loop is, from its second turn on (NEVER_FAR: from the first), __do_origin_throttled(). */
-inline do_origin_throttled(me, chunk)
-{
-#ifdef NEVER_FAR	/* the first turn would be in vain */
-	step { down_read(me); begin_origin_write(true, true, chunk) }
-#else
-	step { down_read(me); begin_origin_write(true, false, chunk) }
-#endif
-	do
-	:: __origin_write(me, chunk);
-	   if
-	   :: r != EAGAIN -> break
-#ifndef NEVER_FAR
-	   :: step { r == EAGAIN && !with_w -> begin_origin_write(true, true, chunk) }
-#endif
-	   :: r == EAGAIN && with_w ->
-		wait_for_in_progress(me);
-		step { down_read(me); begin_origin_write(true, true, chunk) }
-	   fi
-	od;
-#if TRAP == 10
-	if
-	:: r == DM_MAPIO_REMAPPED
-	:: else -> put_grant(me)
-	fi
-#else
-	put_grant(me)
-#endif
-}
-#endif
-
-#ifdef SNAPSHOT_MAP
-inline snapshot_map_throttled(me, chunk)
-{
-	d_step { use(0); snap[0].users++; w[me].on_stack = true }	/* dm_get_live_table() */
-#ifdef UPSTREAM
-	do
-	:: wait_for_in_progress(0, me, false);
-	   if
-	   :: may -> break
-	   :: else
-	   fi
-	od;
-#endif
-#ifdef OURS
-#ifdef NEVER_FAR
-	with_w = true;
-#endif
-	do
-	:: may_start_copy(0, me);
-	   if
-	   :: may -> break
-	   :: !may && with_w -> wait_for_in_progress(me)
-	   :: !may && !with_w -> with_w = true	/* __snapshot_map_throttled() */
-	   fi
-	od;
-#endif
-	may = false;
-	if
-	:: d_step { snap[0].pending = snap[0].pending | chunk; snap[0].pending_exceptions_count++ }
-#ifdef OURS
-	   claim_copy(0, me);
-#endif
-	   start_copy(0, me, chunk)
-	:: skip			/* needs no copy */
-	fi;
-#ifdef OURS
-	put_grant(me);
-#endif
-	d_step { use(0); snap[0].users-- }
-}
-#endif
-
-/* Local variables that nobody reads any more would only make states differ. */
-inline forget()
-{
-	s = 0;
-	i = 0;
-	nr = 0;
-	first = 0;
-	bio = false;
-	needs_copy = false;
-	pe_to_start_now = 0;
-	pe_to_start_last = 0
-}
-
-/* The stack frame of do_origin_throttled() or snapshot_map_throttled() is gone. */
-inline end_of_write(me)
-{
+inline submit_bio(bio, chunk) {	/* to the origin */
 	d_step {
-		w[me].on_stack = false;
-		w[me].snap = NULL;
-#ifdef OURS
-		waits_no_longer(me);
-#endif
-		w[me].granted = false;
-		w[me].waited = 0;
-		not_on_its_way(me);
-#ifndef FOREVER
-		chunk = chunk << (WRITES == 1 -> 1 : WRITERS);	/* the next of its own */
-		write++;
-#endif
-		forget();
-		throttled = false;
-		with_w = false;
-		r = 0
+		out_of_hand(bio);
+		submitted = submitted | bio;
+		never(written_too_early, nr_snapshots > 0 && !skips(nth_snapshot(0)) ||
+					 nr_snapshots > 1 && !skips(nth_snapshot(1)))
 	}
 }
 
-proctype writer(byte me)
-{
-	byte chunk = BIT(me), write;
-	LOCALS
+#ifdef SEMAPHORE	/* down() is in start_copy() */
+#define THROTTLED		false
+#define WAITS_IN_WALK(me)	true
+#else
+#define THROTTLED		true
+#define WAITS_IN_WALK(me)	(TRAP == MERGE_WAITS && me == MERGER)
+#endif
 
+/* The caller holds _origins_lock. What is returned is left in "r". */
+inline __origin_write(me) {
+	d_step { r = DM_MAPIO_REMAPPED; i = 0 }
 	do
-#ifdef FOREVER
-	:: atomic {
-		!(in_hand & chunk) && !(snap[0].origin_bios & chunk) &&
-		!(snap[SNAPSHOTS - 1].origin_bios & chunk) ->
-		snap[0].completed = snap[0].completed & ~chunk;
-		snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk
-	   }
-	   if
-	   :: me == 0 ->
-progress:	skip
-	   :: else
-	   fi;
-#else
-	:: write < (me == WRITERS - 1 -> LAST_WRITES : WRITES) ->
-#endif
-#ifdef SNAPSHOT_MAP
-		if
-		:: me == WRITERS - 1 -> snapshot_map_throttled(me, chunk)
-		:: else -> do_origin_throttled(me, chunk)
-		fi;
-#else
-		do_origin_throttled(me, chunk);
-#endif
-		step {
+	:: step {
+		i < nr_snapshots ->
+		atomic {	/* s->lock, and the exception table's lock */
+			s = nth_snapshot(i); i++;
+			use(s);
 			if
-#ifdef SNAPSHOT_MAP
-			:: me == WRITERS - 1
-#endif
-			:: else -> up_read()
-			fi;
-			end_of_write(me)
+			:: skips(s)
+			:: !skips(s) && !is_pending(s) ->	/* it was copied long ago */
+				snap[s].completed = snap[s].completed | chunk
+			:: !skips(s) ->
+				IF(!is_pending(s))
+					__insert_pending_exception(s, me, chunk);
+					pe_to_start_now = s
+				FI;
+				r = DM_MAPIO_SUBMITTED;
+				IF(bio && (!throttle || i == nr_snapshots || TRAP == QUEUED_EARLY))
+					out_of_hand(bio);
+					snap[s].origin_bios = snap[s].origin_bios | bio;
+					bio = 0; pe_to_start_last = pe_to_start_now;
+					pe_to_start_now = NULL
+				FI
+			fi
 		}
-#ifndef FOREVER
-	:: else -> break
+		if
+		:: pe_to_start_now == NULL
+		:: pe_to_start_now != NULL && !throttle ->
+			pe_to_start_now = NULL;
+			start_copy(s, me, chunk, WAITS_IN_WALK(me))
+#if !defined(SEMAPHORE) && !defined(UPSTREAM)
+		:: pe_to_start_now != NULL && throttle ->
+			pe_to_start_now = NULL;
+			account_start_copy_nowait(s, me);
+			if
+			:: ok -> dm_kcopyd_copy(s, me, chunk)
+			:: else -> to_start = s;
+				IF(TRAP == EAGAIN_STARTED) start_copy(s, me, chunk, false) FI;
+				IF(TRAP != TWO_UNSTARTED) r = EAGAIN; break FI
+			fi
 #endif
+		fi
+	   }
+	:: step {
+		i == nr_snapshots ->
+		if
+		:: pe_to_start_last != NULL && !throttle ->
+			start_copy(pe_to_start_last, me, chunk, WAITS_IN_WALK(me));
+			pe_to_start_last = NULL
+		:: pe_to_start_last != NULL && throttle && to_start == NULL ->
+			to_start = pe_to_start_last; pe_to_start_last = NULL
+		:: else		/* none, or TWO_UNSTARTED */
+		fi;
+		if
+		:: TRAP != NO_SECOND_TURN && TRAP != LAST_DECIDES &&
+		   throttle && bio && r == DM_MAPIO_SUBMITTED ->	/* it calls itself */
+			throttle = false; r = DM_MAPIO_REMAPPED; i = 0
+		:: else ->
+			IF(bio && (r == DM_MAPIO_REMAPPED || TRAP == LAST_DECIDES))
+				submit_bio(bio, chunk) FI;
+			break
+		fi
+	   }
 	od
 }
 
-/* The worker of s->kcopyd_client. */
-proctype kcopyd(byte snapshot)
-{
-	byte chunk;
-	bool retry;
-	LOCALS
+/* Variables that nobody reads any more would only make states differ. */
+inline forget() {
+	s = 0; i = 0; r = 0; n = 0; x = 0; chunk = 0; bio = 0; ok = false; throttle = false
+}
 
+inline do_origin(me, the_bio, throttled) {
+	do
+	:: down_read();
+	   bio = the_bio; throttle = throttled;
+#ifdef UPSTREAM
+	   i = 0; ok = true;
+	   do
+	   :: throttle && ok && i < nr_snapshots ->
+		s = nth_snapshot(i); i++;
+		wait_for_in_progress(s, me)
+	   :: else -> throttle = false; break
+	   od;
+	   if :: ok -> __origin_write(me); up_read() :: else -> r = EAGAIN fi;
+#else
+	   __origin_write(me);
+	   origins_readers = origins_readers - UNLESS(SLEEP_WITH_LOCK, 1);	/* up_read() */
+	   IF(to_start != NULL && !(TRAP == EAGAIN_NOT_STARTED && r == EAGAIN))
+		start_copy(to_start, me, chunk, true)
+	   FI;
+#if TRAP == TWO_UNSTARTED
+	   IF(pe_to_start_last != NULL) start_copy(pe_to_start_last, me, chunk, true) FI;
+#elif TRAP == SLEEP_WITH_LOCK
+	   up_read();
+#endif
+#endif
+	   atomic { to_start = NULL; pe_to_start_last = NULL; IF(r != EAGAIN) break FI }
+	od
+}
+
+inline snapshot_map(me, snapshot) {
+	atomic {	/* s->lock, and the exception table's lock */
+		s = snapshot;
+		out_of_hand(BIT(me));
+		if
+		:: !snap[s].valid || (snap[s].completed & chunk) -> submitted = submitted | BIT(me)
+		:: else ->
+			snap[s].snapshot_bios = snap[s].snapshot_bios | BIT(me);
+			IF(!is_pending(s))
+				__insert_pending_exception(s, me, chunk);
+				to_start = s
+			FI
+		fi
+	}
+	IF(to_start != NULL) to_start = NULL; start_copy(s, me, chunk, true) FI
+}
+
+proctype writer(byte me) {
+	LOCALS
+	do
+	::
+#if FOREVER
+	   IF(me == 0) progress: skip FI;
+#endif
+	   atomic {
+		!suspended && (submitted & BIT(me)) ->
+		in_map++; chunk = chunk_of(me); submitted = submitted & ~BIT(me);
+		/* FOREVER: each write is one to a chunk that has not been written before */
+		IF(FOREVER) snap[0].completed = snap[0].completed & ~chunk;
+			snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk FI;
+		in_hand = in_hand | BIT(me)
+	   }
+	   if :: MAP < NULL && me == WRITERS - 1 -> snapshot_map(me, MAP)
+	      :: else -> do_origin(me, BIT(me), THROTTLED) fi;
+	   atomic { in_map--; forget(); IF(!FOREVER) break FI }
+	od
+}
+
+#ifdef PERSISTENT	/* all at once, when none is left that isn't copied */
+#define commits(k)	(snap[k].out_of_order_tree == snap[k].pending -> WRITERS + 1 : 0)
+#else
+#define commits(k)	(WRITERS + 1)
+#endif
+/* That a copy is passed over for ever is not what is looked for. */
+#define may_pass(chunk)	(!FOREVER || chunk != 1 || !(snap[k].jobs & chunk))
+
+/* Up to retry_origin_bios(), in the order of pe->exception_sequence. */
+inline pending_complete(k) {
+	d_step {
+		use(k);
+		in_order[k]?chunk; left--;
+		snap[k].out_of_order_tree = snap[k].out_of_order_tree & ~chunk;
+		snap[k].pending = snap[k].pending & ~chunk;
+		IF(snap[k].valid) snap[k].completed = snap[k].completed | chunk FI;
+		submitted = submitted | (snap[k].snapshot_bios & bios_of(chunk));
+		snap[k].snapshot_bios = snap[k].snapshot_bios & ~bios_of(chunk);
+		bios = snap[k].origin_bios & bios_of(chunk);
+		snap[k].origin_bios = snap[k].origin_bios & ~bios;
+		never(bio_in_two_hands, in_hand & bios);
+		in_hand = in_hand | bios
+	}
+}
+
+/* The worker of s->kcopyd_client, for snapshot k. */
+proctype kcopyd(byte k) {
+	LOCALS
+	byte bios, left;
 end:	do
-	:: atomic {	/* a copy has ended, any: copy_callback(), pending_complete() */
-		snap[snapshot].jobs;
-		use(snapshot);
+	:: atomic {	/* a copy has ended, any: copy_callback() */
+		snap[k].jobs ->
+		use(k);
 		chunk = 1;
 		do
-		:: snap[snapshot].jobs & chunk -> break
-		:: (snap[snapshot].jobs & ~(chunk | (chunk - 1))) && !ends_next(chunk) ->
-			chunk = chunk << 1
+		:: snap[k].jobs & chunk -> break
+		:: (snap[k].jobs & ~(chunk | (chunk - 1))) && may_pass(chunk) -> chunk = chunk << 1
 		od;
-		snap[snapshot].jobs = snap[snapshot].jobs & ~chunk;
-		assert(snap[snapshot].pending & chunk);
-		snap[snapshot].pending = snap[snapshot].pending & ~chunk;
-		snap[snapshot].completed = snap[snapshot].completed | chunk;
-		retry = (snap[snapshot].origin_bios & chunk) != 0;
-		snap[snapshot].origin_bios = snap[snapshot].origin_bios & ~chunk;
-		if
-		:: retry ->
-			in_two_hands = (in_hand & chunk) != 0;
-			assert(!in_two_hands);
-			in_hand = in_hand | chunk
-		:: else
-		fi
+		snap[k].jobs = snap[k].jobs & ~chunk;
+		snap[k].out_of_order_tree = snap[k].out_of_order_tree | chunk;
+		left = commits(k)
 	   }
-	   if
-	   :: retry -> do_origin(WRITERS + snapshot, chunk)	/* retry_origin_bios() */
-	   :: else
-	   fi;
-	   step {
-		d_step {	/* free_pending_exception() */
-			use(snapshot);
-			snap[snapshot].pending_exceptions_count--
-		}
-		account_end_copy(snapshot)
-	   }
-	   d_step {		/* the end of kcopyd's run_complete_job() */
-		use(snapshot);
-		snap[snapshot].nr_jobs--;
-		forget();
-		r = 0;
+	   do
+	   :: step {
 		chunk = 0;
-		retry = false
-	   }
+		IF(left && len(in_order[k]) > 0) in_order[k]?<chunk> FI;
+		if :: snap[k].out_of_order_tree & chunk -> pending_complete(k)
+		   :: else -> account_end_copy(k); break fi
+	      }
+	      do	/* retry_origin_bios() */
+	      :: bios ->
+		do_origin(WRITERS + k, (bios & 1 -> 1 : bios), TRAP == CALLBACK_WAITS);
+		bios = (bios & 1 -> bios & ~1 : 0)
+	      :: else -> break
+	      od;
+	      atomic { use(k); snap[k].pending_exceptions_count-- }	/* free_pending_exception() */
+	   od;
+	   atomic { use(k); snap[k].nr_jobs--; forget(); left = 0 }	/* run_complete_job() */
 	od
 }
 
-inline __insert_snapshot(s)
-{
-	if
-	:: nr_snapshots == 0 -> first_snapshot = s
-	:: else
-	fi;
-	nr_snapshots++
-}
-
-inline list_del_snapshot(s)
-{
-	nr_snapshots--;
-	if
-	:: nr_snapshots == 0 -> first_snapshot = 0
-	:: nr_snapshots != 0 && first_snapshot == s -> first_snapshot = 1 - s
-	:: else
-	fi
-}
-
-proctype snapshot_ctr()
-{
-	/* register_snapshot() */
-	origins_waiting++;
-	step {
-		down_write();
-#ifdef CREATE
-		d_step { __insert_snapshot(CTRS) };
-#endif
-		up_write()
+proctype snapshot_ctr() { down_write(); up_write() }	/* of another origin */
+proctype snapshot_resume() {	/* of snapshot 1, which has the COW device of snapshot 0 */
+	suspended = (TRAP != CALLBACK_WAITS);	/* dm_internal_suspend_fast() */
+	!suspended || !in_map && !in_hand && !snap[0].origin_bios && !snap[1].origin_bios;
+	down_read();
+	d_step {		/* __handover_exceptions() */
+		snap[1].completed = snap[0].completed; snap[0].valid = false;
+		snap[1].is_active = true
 	}
-#if SNAPSHOTS == 2
-	/* snapshot_resume() */
-#ifdef OURS
-	snap[CTRS].is_active = true;
-#endif
-	/* reregister_snapshot() */
-	origins_waiting++;
-	step {
-		down_write();
-		d_step { list_del_snapshot(CTRS); __insert_snapshot(CTRS) }
-		up_write()
-	}
-#ifndef OURS
-	snap[CTRS].is_active = true
-#endif
-#endif
+	up_read();
+	suspended = false
 }
 
-proctype snapshot_dtr()
-{
-	byte s = SNAPSHOTS - 1;
-	SCRATCH
-
+proctype snapshot_dtr(byte s) {
 	/* unregister_snapshot() */
-	origins_waiting++;
-	step {
-		down_write();
-#ifdef OURS
-		release_writers(s);
-#endif
-		d_step { list_del_snapshot(s) }
-		up_write()
-	}
-
-	/* the one waited for first, the other in dm_kcopyd_client_destroy() */
-	!snap[s].pending_exceptions_count && !snap[s].nr_jobs && !snap[s].users;
+	down_write();
 	d_step {
-#ifndef SEMAPHORE
-		assert(!snap[s].in_progress);	/* WARN_ON() */
+		nr_snapshots--;
+		first_snapshot = (nr_snapshots && first_snapshot == s -> 1 - s : first_snapshot)
+	}
+	up_write();
+	!snap[s].pending_exceptions_count;
+	!snap[s].nr_jobs;	/* dm_kcopyd_client_destroy() */
+#ifdef FIXED
+	(!is_locked(s) || TRAP == DTR_WITHOUT_LOCK) && len(throttled_writers[s]) == 0;
 #endif
-#ifdef OURS
-		assert(len(throttled_writers[s]) == 0 && !snap[s].granted_writers);
-#endif
-		snap[s].freed = true;
-		snap[s].completed = 0
+	d_step {
+		never(warn_on, still_used(s));
+		snap[s].freed = true; snap[s].completed = 0
 	}
 }
 
-#ifdef SET
-proctype param_set()
-{
-	if
-	:: cow_threshold = SET
-#ifdef SET2
-	:: cow_threshold = SET2
-#endif
-	fi
+proctype merge() {	/* the worker of the merging snapshot */
+	LOCALS
+	chunk = 1;
+	do
+	:: down_read();		/* origin_write_extent() */
+	   __origin_write(MERGER);
+	   up_read();
+	   /* _pending_exceptions_done */
+	   !(snap[0].pending & chunk) && !(snap[SNAPSHOTS - 1].pending & chunk);
+	   if
+	   :: r == DM_MAPIO_SUBMITTED
+	   :: r == DM_MAPIO_REMAPPED && chunk == 1 -> chunk = BIT(WRITERS)
+	   :: else -> break
+	   fi
+	od;
+	forget()
 }
-#endif
 
-/*
- * Nothing can happen any more: whoever has not come to an end never will.
- */
-#define asleep(me)	(w[me].on_stack)
-#define holds_other(me)	(asleep(me) && ((w[me].waits_for != 0 && (snap[0].granted_writers & BIT(me))) || \
-			 (w[me].waits_for != 1 && (snap[SNAPSHOTS - 1].granted_writers & BIT(me)))))
-#if WRITERS == 2
-#define some(what)	(what(0) || what(1))
-#else
-#define some(what)	(what(0) || what(1) || what(2))
-#endif
-hidden byte deadlock_behind_origins_lock, holds_and_waits, asleep_for_ever, bio_lost;
+proctype invalidate_snapshot(byte s) { snap[s].valid = false }
+proctype param_set() { cow_threshold = SET; cow_threshold = SET2 }
 
-proctype at_rest()
-{
-	atomic {
-		timeout;
-		deadlock_behind_origins_lock = origins_waiting;
-#if TRAP == 5
-		holds_and_waits = some(holds_other);
+/* Nothing can happen any more. */
+#define not_started(s)	(snap[s].pending & ~(snap[s].jobs | snap[s].out_of_order_tree))
+
+proctype at_rest() {
+	timeout;
+	never(deadlock_behind_origins_lock, origins_waiting);
+#ifdef DTR
+	never(removal_hangs, !snap[DTR].freed);
 #endif
-#ifdef STUCK
-		asleep_for_ever = asleep(WRITERS - 1)
-#else
-		asleep_for_ever = some(asleep);
-		bio_lost = in_hand || snap[0].origin_bios || snap[SNAPSHOTS - 1].origin_bios
-#endif
-	}
-	assert(!deadlock_behind_origins_lock);
-	assert(!holds_and_waits);
-	assert(!asleep_for_ever);
-	assert(!bio_lost)
+	never(asleep_for_ever, MAP < NULL && w[WRITERS - 1].on_stack);
+	IF(STUCK == NULL)
+		never(asleep_for_ever, w[0].on_stack || w[1].on_stack || w[WRITERS - 1].on_stack);
+		never(never_started, not_started(0) || not_started(SNAPSHOTS - 1));
+		never(bio_lost, submitted != ALL)
+	FI
 }
 
 init {
-	SCRATCH
-
+	byte n;
 	atomic {
-		n = 0;
-		do
-		:: n < WRITERS -> w[n].snap = NULL; w[n].waits_for = NULL; n++
-		:: else -> break
-		od;
-		if
-		:: spurious_wakeups = SPURIOUS
-		:: SPURIOUS > 0 -> spurious_wakeups = 0
-		fi;
-#ifdef CREATE
-		__insert_snapshot(0);
-		snap[0].is_active = true;
-#else
-		if
-		:: n = 0;
-		   do
-		   :: n < SNAPSHOTS -> __insert_snapshot(n); snap[n].is_active = true; n++
-		   :: else -> break
-		   od
-#if SNAPSHOTS == 2 && defined(DTR) && defined(CTR)
-		:: __insert_snapshot(1); __insert_snapshot(0);
-		   snap[0].is_active = true; snap[1].is_active = true
-#endif
-		fi;
-#endif
-		n = 0;
-		do
-		:: n < WRITERS -> run writer(n); n++
-		:: else -> break
-		od;
-		n = 0;
-		do
-#ifdef STUCK
-		:: n == STUCK -> n++
-		:: n < SNAPSHOTS && n != STUCK -> run kcopyd(n); n++
-#else
-		:: n < SNAPSHOTS -> run kcopyd(n); n++
-#endif
-		:: else -> break
-		od;
-		n = 0;
-#if defined(CTR) || defined(CREATE)
+		submitted = ALL; nr_snapshots = SNAPSHOTS;
+		for (n : 0 .. SNAPSHOTS - 1) {
+			snap[n].valid = true; snap[n].is_active = true
+		}
+		for (n : 0 .. WRITERS - 1) { run writer(n) }
+		for (n : 0 .. SNAPSHOTS - 1) { IF(n != STUCK) run kcopyd(n) FI }
+		IF(MERGE < NULL) run merge() FI;
+		IF(SET != LIMIT) run param_set() FI;
+#ifdef CTR
 		run snapshot_ctr();
 #endif
+#ifdef HANDOVER
+		snap[1].is_active = false;
+		run snapshot_resume();
+#endif
 #ifdef DTR
-		run snapshot_dtr();
+		run snapshot_dtr(DTR);
 #endif
-#ifdef SET
-		run param_set();
+#ifdef INVALID
+		run invalidate_snapshot(INVALID);
 #endif
-#if !defined(FOREVER) && !defined(ENDS)
+#if !FOREVER && !defined(ENDS)
 		run at_rest();
 #endif
+		n = 0
 	}
 }

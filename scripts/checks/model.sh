@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Group "model" of scripts/check: spin explores the throttle's model, see
-# Documentation/model/README. What must pass is explored to the end; what must
+# Documentation/model/README. What must hold is explored to the end; what must
 # fail must fail for its own reason.
 
 MODEL=$TOP/Documentation/model
 MODEL_RUN=$BUILD/model
-MODEL_MEMORY=6000	# MB
+MODEL_MEMORY=4000	# MB
 MODEL_PACKAGES=(spin gcc libc6-dev)
 
 # spin_run DIR LOG CC-FLAGS PAN-FLAGS DEFINES...: what pan says is in LOG, a
@@ -22,58 +22,45 @@ spin_run() {
 	fi
 	# shellcheck disable=SC2086 # they are lists
 	gcc -w -DCOLLAPSE -DNFAIR=3 -DMEMLIM=$MODEL_MEMORY $cc -o pan pan.c >"$log" 2>&1 &&
-		nice ./pan -m200000 $pan >"$log" 2>&1
+		nice ./pan -m1000000 $pan >"$log" 2>&1
 }
 
-# complete LOG: pan has seen every state, and had no error but those that it counts
+# complete LOG: pan has seen every state
 complete() {
-	grep -q '^State-vector .* errors: [0-9]*$' "$1" &&
+	grep -q '^State-vector .* errors: 0$' "$1" &&
 		! grep -Eq 'Search not completed|max search depth too small|out of memory|memory limit|hash-compact|^pan: error' "$1"
 }
 
 states() { sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$1"; }
 seconds() { sed -n 's/^pan: elapsed time \([0-9.e+-]*\) seconds/\1/p' "$1"; }
 
-# holds NAME WHAT CC-FLAGS PAN-FLAGS DEFINES...
+# violated LOG: the name of the property that pan says is violated: see never()
+violated() {
+	sed -n -e 's/^pan:1: assertion violated .*||\([a-z_]*\)) .*/\1/;s/^pan:1: non-progress cycle.*/starves/' \
+		-e '/^pan:1: /!{/^[a-z_]*$/!d};s/_/ /g;p;q' "$1"
+}
+
+# holds WHAT CC-FLAGS PAN-FLAGS DEFINES...
 holds() {
-	local name=$1 what=$2 log=$LOGS/model-$1.log
-	shift 2
+	local what=$1 name log
+	shift
+	name=${what//[^a-z0-9]/-}
+	log=$LOGS/model-$name.log
 	if ! (spin_run "$MODEL_RUN/$name" "$log" "$@"); then
 		not_ok "model: $what: spin fails: $log"
-	elif ! grep -q 'errors: 0$' "$log"; then
-		not_ok "model: $what: $(violated "$log"): $log, $MODEL_RUN/$name"
 	elif ! complete "$log"; then
-		not_ok "model: $what: not explored to the end: $log"
+		not_ok "model: $what: not explored to the end, or '$(violated "$log")': $log, $MODEL_RUN/$name"
 	else
 		ok "model: $what: $(states "$log") states, $(seconds "$log")s"
 	fi
 }
 
-# violated LOG: the name of the property that pan says is violated, as the
-# comment behind its assertion or label in throttle.pml has it
-violated() {
-	case $(grep -m1 '^pan:1: ' "$1") in
-	*'assertion violated  !(deadlock_behind_origins_lock)'*) echo "deadlock behind _origins_lock" ;;
-	*'assertion violated  !(snap['*'].freed)'*) echo "use after free" ;;
-	*'assertion violated  !(holds_and_waits)'*) echo "hold and wait" ;;
-	*'assertion violated  !(asleep_for_ever)'*) echo "asleep for ever" ;;
-	*'assertion violated  !(overtaken)'*) echo "overtaken" ;;
-	*'assertion violated within_the_bound '*) echo "over the bound" ;;
-	*'assertion violated  !(waited_twice)'*) echo "waits twice" ;;
-	*'assertion violated  !(in_two_hands)'*) echo "bio in two hands" ;;
-	*'assertion violated  !(written_too_early)'*) echo "written too early" ;;
-	*'assertion violated  !(bio_lost)'*) echo "bio lost" ;;
-	*'non-progress cycle'*) echo "starves" ;;
-	'') echo "nothing" ;;
-	*) grep -m1 '^pan:1: ' "$1" ;;
-	esac
-}
-
-# breaks NAME PROPERTY WHAT CC-FLAGS PAN-FLAGS DEFINES...: PROPERTY, and no other,
-# is what spin finds violated. The counterexample, replayed, ends there, too.
+# breaks WHAT PROPERTY CC-FLAGS PAN-FLAGS DEFINES...: PROPERTY, and no other, is
+# what spin finds violated. The counterexample, replayed, ends there, too.
 breaks() {
-	local name=$1 want=$2 what=$3 log=$LOGS/model-$1.log got steps
-	shift 3
+	local what=$1 want=$2 name=${1//[^A-Za-z0-9]/-} log got steps
+	log=$LOGS/model-$name.log
+	shift 2
 	(spin_run "$MODEL_RUN/$name" "$log" "$@") ||
 		{ not_ok "model: $what: spin fails: $log"; return; }
 	got=$(violated "$log")
@@ -91,104 +78,70 @@ breaks() {
 	fi
 }
 
+# trap_ NAME PROPERTY DEFINES...: a mistake that is built in
+trap_() {
+	local name=$1 want=$2
+	shift 2
+	breaks "$name" "$want" -DSAFETY "" "-DTRAP=$name" "$@"
+}
+
 group_model() {
 	# -O2 takes longer than most runs do
-	local safety=-DSAFETY live=-DNP long=-O2
+	local safety=-DSAFETY live=-DNP long="-DSAFETY -O2"
+	local one=-DSNAPSHOTS=1 two=-DWRITERS=2 upstream=(-DUPSTREAM -DLIMIT=0 -DSNAPSHOTS=1 -DFINE)
 	need "${MODEL_PACKAGES[@]}"
 	mkdir -p "$LOGS"
 	echo "model: what must hold; times are of one core"
-	holds semaphore-alone "the semaphore, with nobody beside the writers" "$safety" "" \
-		-DSEMAPHORE -DSNAPSHOTS=1
-	holds upstream-alone "upstream's, as long as no snapshot is removed" "$safety" "" \
-		-DUPSTREAM -DSNAPSHOTS=1 -DCTR -DLIMIT=0 -DSPURIOUS=1
-	# at a limit of 1 each newcomer takes a grant, from 2 on some needn't
-	holds ours-one "ours: 3 writers, 1 snapshot; ctr, dtr" "$safety" "" \
-		-DSNAPSHOTS=1 -DCTR -DDTR
-	holds ours-one-far "ours: 3 writers, 1 snapshot; ctr, dtr; a limit of 2" "$safety" "" \
-		-DSNAPSHOTS=1 -DCTR -DDTR -DLIMIT=2
-	holds ours-two "ours: 2 writers, 2 snapshots; ctr, dtr" "$safety" "" \
-		-DWRITERS=2 -DCTR -DDTR
-	holds ours-two-far "ours: 2 writers, 2 snapshots; ctr, dtr; a limit of 2" "$safety $long" "" \
-		-DWRITERS=2 -DCTR -DDTR -DLIMIT=2
-	holds ours-three-two "ours: 3 writers, 2 snapshots" "$safety $long" ""
-	holds ours-limit "ours: 3 writers, 1 snapshot; the limit is raised, or lifted" "$safety" "" \
-		-DSNAPSHOTS=1 -DSET=2 -DSET2=0
-	holds ours-lowered "ours: 3 writers, 1 snapshot; the limit is lowered from 2 to 1" "$safety" "" \
-		-DSNAPSHOTS=1 -DLIMIT=2 -DSET=1
-	holds ours-two-limit "ours: 2 writers, 2 snapshots; dtr, the limit is raised" "$safety" "" \
-		-DWRITERS=2 -DDTR -DSET=2
-	holds ours-created "ours: 2 writers; a second snapshot is created and resumed" "$safety" "" \
-		-DWRITERS=2 -DCREATE
-	holds ours-map "ours: 2 writers to the origin, 1 to the snapshot" "$safety" "" \
-		-DSNAPSHOTS=1 -DSNAPSHOT_MAP -DCTR -DSET=2
-	holds ours-stuck "ours: a stuck snapshot, 2 writers to the origin; 1 to the other snapshot gets through" \
-		"$safety" "-E" -DSTUCK=1 -DSNAPSHOT_MAP
-	holds ours-fine "ours, statement by statement: 2 writers, 1 snapshot; dtr, limit, spurious wake-ups" \
-		"$safety" "" -DSNAPSHOTS=1 -DWRITERS=2 -DFINE -DDTR -DSET=2 -DSPURIOUS=1
-	holds ours-bound "ours: never over a limit of 1; 3 writers, 2 writes each" "$safety" "" \
-		-DBOUND=0 -DSNAPSHOTS=1 -DWRITES=2
-	holds ours-bound-far "ours: at most 1 over a limit of 4; 2 writers, 3 writes each" "$safety" "" \
-		-DBOUND=1 -DLIMIT=4 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
-	holds ours-bound-three "ours: at most 2 over a limit of 2; 3 writers, 5 writes" "$safety $long" "" \
-		-DBOUND=2 -DLIMIT=2 -DSNAPSHOTS=1 -DLAST_WRITES=3
-	holds ours-bound-once "ours: at most 1, if only 1 is on its way without a grant" "$safety $long" "" \
-		-DBOUND=1 -DAT_ONCE=1 -DLIMIT=2 -DSNAPSHOTS=1 -DLAST_WRITES=3
-	holds ours-bound-two "ours: never over a limit of 1; 2 writers, 2 snapshots, 2 writes each" \
-		"$safety" "" -DBOUND=0 -DWRITERS=2 -DWRITES=2
-	holds ours-once "ours: a writer waits once for each snapshot; 3 writers, 2 snapshots" "$safety $long" "" \
-		-DONCE
-	holds ours-ends "ours: comes to an end; 2 writers, 2 snapshots, ctr" "$live" "-l" \
-		-DENDS -DWRITERS=2 -DCTR
-	holds ours-ends-far "ours: comes to an end; the same at a limit of 2" "$live $long" "-l" \
-		-DENDS -DWRITERS=2 -DCTR -DLIMIT=2
-	holds ours-forever "ours: nobody starves; 2 writers without end, 1 snapshot" "$live" "-l -f" \
-		-DFOREVER -DSNAPSHOTS=1 -DWRITERS=2
-	holds ours-forever-far "ours: nobody starves; the same at a limit of 2" "$live" "-l -f" \
-		-DFOREVER -DSNAPSHOTS=1 -DWRITERS=2 -DLIMIT=2
-	holds ours-forever-three "ours: nobody starves; 3 writers without end, 1 snapshot" \
-		"$live" "-l -f -m2000000" -DFOREVER -DSNAPSHOTS=1
-	holds ours-forever-two "ours: nobody starves; 2 writers without end, 2 snapshots" \
-		"$live $long" "-l -f -m2000000" -DFOREVER -DWRITERS=2
-	holds ours-forever-two-far "ours: nobody starves; the same at a limit of 2" \
-		"$live $long" "-l -f -m5000000" -DFOREVER -DWRITERS=2 -DLIMIT=2
-
-	echo "model: what ours does not promise, as README says"
-	breaks over "over the bound" "ours: 1 over a limit of 4, without a grant; 2 writers" "$safety" "" \
-		-DBOUND=0 -DLIMIT=4 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=3
+	holds "semaphore, nobody beside the writers" "$safety" "" -DSEMAPHORE $one
+	holds "upstream, ctr" "$safety" "" "${upstream[@]}" $two -DCTR
+	holds "upstream, fixed, dtr" "$safety" "" "${upstream[@]}" $two -DFIXED -DDTR=0
+	holds "3 writers, dtr" "$safety" "" $one -DDTR=0
+	holds "3 writers, limit 2, dtr, batches" "$safety" "" $one -DLIMIT=2 -DDTR=0 -DPERSISTENT
+	holds "3 writers, limit 1, then 2, then none" "$safety" "" $one -DSET=2 -DSET2=0
+	holds "3 writers, limit 2, then 1" "$safety" "" $one -DLIMIT=2 -DSET=1
+	holds "3 writers, one to the snapshot, the limit is raised" "$safety" "" $one -DMAP=0 -DSET=2
+	holds "3 writers, 2 of them to one chunk, dtr" "$safety" "" $one -DSHARED=1 -DDTR=0
+	holds "3 writers, the snapshot becomes invalid" "$safety" "" $one -DINVALID=0
+	holds "3 writers, 2 snapshots" "$long" ""
+	holds "2 writers, 2 snapshots, dtr of the first" "$safety" "" $two -DDTR=0
+	holds "2 writers, 2 snapshots, dtr of the last, batches" "$safety" "" $two -DDTR=1 -DPERSISTENT
+	holds "2 writers, 2 snapshots, limit 2, dtr" "$safety" "" $two -DLIMIT=2 -DDTR=0
+	holds "2 writers to one chunk, 2 snapshots, dtr" "$safety" "" $two -DSHARED=1 -DDTR=0
+	holds "2 writers, 2 snapshots, the first becomes invalid" "$safety" "" $two -DINVALID=0
+	holds "2 writers, handover to the second snapshot, dtr of the first" "$safety" "" $two -DHANDOVER -DDTR=0
+	holds "2 writers, a merging snapshot" "$safety" "" $two -DMERGE=1
+	holds "3 writers, 1 to the last snapshot; the first is stuck, dtr of the last" "$safety" "-E" -DSTUCK=0 -DDTR=1
+	holds "2 writers; the last snapshot is stuck, dtr of the first" "$safety" "-E" $two -DSTUCK=1 -DDTR=0
+	holds "2 writers, each statement, dtr, the limit is raised" "$safety" "" $one $two -DFINE -DDTR=0 -DSET=2
+	holds "comes to an end, 2 writers, 2 snapshots" "$live" "-l" $two -DENDS
+	holds "nobody starves, 3 writers, 1 snapshot" "$live" "-l -f" $one -DFOREVER=1
+	holds "nobody starves, 2 writers, 2 snapshots" "$live" "-l -f" $two -DFOREVER=1
 
 	echo "model: what must fail, and how"
-	breaks semaphore "deadlock behind _origins_lock" "the semaphore, with a ctr" "$safety" "" \
-		-DSEMAPHORE -DSNAPSHOTS=1 -DCTR
-	breaks upstream "use after free" "upstream's, with a dtr" "$safety" "" \
-		-DUPSTREAM -DSNAPSHOTS=1 -DDTR -DLIMIT=0
-	breaks trap1 "asleep for ever" "trap 1, state set after unlock" "$safety" "" \
-		-DTRAP=1 -DSNAPSHOTS=1 -DFINE
-	breaks trap2 "asleep for ever" "trap 2, sleeps until off the list" "$safety" "" \
-		-DTRAP=2 -DSNAPSHOTS=1 -DFINE
-	breaks trap3 "use after free" "trap 3, finish_wait()" "$safety" "" \
-		-DTRAP=3 -DSNAPSHOTS=1 -DFINE -DDTR
-	breaks trap4 "asleep for ever" "trap 4, a grant is given back silently" "$safety" "" \
-		-DTRAP=4 -DSNAPSHOTS=1
-	breaks trap5 "hold and wait" "trap 5, a grant is kept asleep" "$safety -DREVERSE -DT_REVERSE" "" \
-		-DTRAP=5 -DCTR
-	breaks trap6 "overtaken" "trap 6, newcomers pass, to the tail again" "$safety" "" \
-		-DTRAP=6 -DSNAPSHOTS=1
-	breaks trap6-forever "starves" "trap 6, for ever (assertions ignored)" "$live" "-l -f -A" \
-		-DTRAP=6 -DSNAPSHOTS=1 -DWRITERS=2 -DFOREVER
-	breaks trap7 "over the bound" "trap 7, a grant that doesn't count as a copy" "$safety" "" \
-		-DTRAP=7 -DBOUND=0 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=2
-	breaks trap8 "over the bound" "trap 8, near the limit a newcomer takes no grant" "$safety" "" \
-		-DTRAP=8 -DBOUND=0 -DSNAPSHOTS=1 -DWRITERS=2 -DWRITES=2
-	breaks trap9 "bio in two hands" "trap 9, the bio is queued where the first copy is" "$safety" "" \
-		-DTRAP=9 -DWRITERS=2
-	breaks trap10 "asleep for ever" "trap 10, who needs no copy keeps its grant" "$safety" "" \
-		-DTRAP=10 -DSNAPSHOTS=1
-	breaks trap11 "waits twice" "trap 11, no copy is started before all snapshots were asked" "$safety" "" \
-		-DTRAP=11 -DWRITERS=2 -DONCE
-	breaks trap11-forever "starves" "trap 11, for ever" "$live" "-l -f -m2000000" \
-		-DTRAP=11 -DWRITERS=2 -DFOREVER
-	breaks trap12 "bio lost" "trap 12, the bio is queued on the last snapshot or nowhere" "$safety" "" \
-		-DTRAP=12 -DWRITERS=2
-	breaks trap13 "written too early" "trap 13, the last snapshot needs no copy, so none is waited for" \
-		"$safety" "" -DTRAP=13 -DWRITERS=2
+	breaks "the semaphore, ctr" "deadlock behind origins lock" "$safety" "" -DSEMAPHORE $one -DCTR
+	breaks "upstream, dtr" "use after free" "$safety" "" "${upstream[@]}" $two -DDTR=0
+	trap_ STATE_AFTER_UNLOCK "asleep for ever" "${upstream[@]}" $two
+	trap_ UNTIL_OFF_LIST "asleep for ever" "${upstream[@]}" $two
+	trap_ FINISH_WAIT "use after free" "${upstream[@]}" $two -DDTR=0
+	trap_ WAKE_ONE "asleep for ever" "${upstream[@]}"
+	trap_ DTR_WITHOUT_LOCK "use after free" "${upstream[@]}" $two -DFIXED -DDTR=0
+	trap_ NOT_COUNTED "warn on" $one
+	trap_ OVERTAKE "overtaken" $one -DSET=2
+	trap_ BACK_TO_TAIL "overtaken" $one
+	breaks "BACK_TO_TAIL, for ever" "starves" "$live" "-l -f -A" -DTRAP=BACK_TO_TAIL $one $two -DFOREVER=1
+	trap_ END_WAKES_NOBODY "asleep for ever" $one
+	trap_ END_WAKES_TWO "over the limit" $one
+	trap_ COMPLETE_FIRST "use after free" $one -DFINE
+	trap_ NOWAIT_NO_LIMIT "over the limit" $one
+	trap_ EAGAIN_STARTED "started twice" $two
+	trap_ EAGAIN_NOT_STARTED "never started" $two
+	trap_ SLEEP_WITH_LOCK "deadlock behind origins lock" $one $two -DCTR
+	trap_ QUEUED_EARLY "bio in two hands" $two
+	trap_ LAST_DECIDES "written too early" $two
+	trap_ NO_SECOND_TURN "bio lost" $two
+	trap_ CALLBACK_WAITS "kcopyd waits" $two -DHANDOVER
+	trap_ MERGE_WAITS "deadlock behind origins lock" $two -DMERGE=1 -DCTR
+	trap_ TWO_UNSTARTED "hold and wait" $two
+	trap_ RAISED_UNNOTICED "room unnoticed" $one -DSET=2
+	trap_ NOT_PINNED "use after free" $one $two -DDTR=0
 }
