@@ -41,7 +41,7 @@
 #include <linux/prandom.h>
 #include <linux/workqueue.h>
 
-#include "../dm-core.h"		/* for a table that has a size, and a bio of a target */
+#include "../dm-core.h"
 
 #define LONG_WHILE (30 * HZ)
 #define MAX_WRITERS 16
@@ -347,19 +347,12 @@ static struct test_snapshot *snap(struct kunit *test, int i)
 	return t->snap[i];
 }
 
+/* Writer i, which is about to write a chunk that nobody has written before */
 static struct test_writer *writer(struct kunit *test, int i, struct test_snapshot *f, enum way way)
 {
 	struct throttle_test *t = test->priv;
 	struct test_writer *w = t->writer[i];
 
-	if (!w) {
-		w = kzalloc(sizeof(*w), GFP_KERNEL);
-		KUNIT_ASSERT_NOT_NULL(test, w);
-		w->t = t;
-		INIT_WORK(&w->work, write_all);
-		init_completion(&w->bio_ended);
-		t->writer[i] = w;
-	}
 	w->f = f;
 	w->way = way;
 	w->opf = way == DISCARD ? REQ_OP_DISCARD : REQ_OP_WRITE;
@@ -371,11 +364,6 @@ static struct test_writer *writer(struct kunit *test, int i, struct test_snapsho
 	return w;
 }
 
-static void go(struct test_writer *w)
-{
-	queue_work(w->t->wq, &w->work);
-}
-
 /* Writer i writes to f, or, as f has it, to its origin, and needs a copy */
 static void writes(struct kunit *test, int i, struct test_snapshot *f, enum way way)
 {
@@ -383,7 +371,7 @@ static void writes(struct kunit *test, int i, struct test_snapshot *f, enum way 
 
 	if (way == DISCARD)
 		set_copied(test, &f->s, w->chunk);
-	go(w);
+	queue_work(w->t->wq, &w->work);
 }
 
 /* ... and waits for its copy, as the last of n writers */
@@ -487,6 +475,7 @@ static bool snapshots_exist(void)
 static int throttle_test_init(struct kunit *test)
 {
 	struct throttle_test *t;
+	int i;
 
 	/* For throttle_test_exit(), which comes even if the test is skipped */
 	test->priv = NULL;
@@ -513,6 +502,16 @@ static int throttle_test_init(struct kunit *test)
 	test->priv = t;
 	t->wq = alloc_workqueue("throttle_test", WQ_UNBOUND, 0);
 	KUNIT_ASSERT_NOT_NULL(test, t->wq);
+	for (i = 0; i < MAX_WRITERS; i++) {
+		struct test_writer *w = kzalloc(sizeof(*w), GFP_KERNEL);
+
+		KUNIT_ASSERT_NOT_NULL(test, w);
+		w->t = t;
+		w->idle = true;
+		INIT_WORK(&w->work, write_all);
+		init_completion(&w->bio_ended);
+		t->writer[i] = w;
+	}
 	add_snapshot(test, MERGING);
 	add_snapshot(test, 0);
 
@@ -542,9 +541,8 @@ static bool all_has_ended(struct kunit *test)
 			account_end_copy(&t->snap[i]->s);
 		ended &= !pending(t->snap[i]);
 	}
-	for (i = 0; i < MAX_WRITERS; i++)
-		if (t->writer[i])
-			ended &= idle(test, i) && bios_ended(test, i) >= t->writer[i]->bios;
+	for (i = 0; i < MAX_WRITERS && t->writer[i]; i++)
+		ended &= idle(test, i) && bios_ended(test, i) >= t->writer[i]->bios;
 
 	return ended;
 }
@@ -585,9 +583,7 @@ static void throttle_test_exit(struct kunit *test)
 	for (i = 0; i < MAX_SNAPSHOTS; i++)
 		if (t->snap[i])
 			free_snapshot(test, i);
-	for (i = 0; i < MAX_WRITERS; i++) {
-		if (!t->writer[i])
-			continue;
+	for (i = 0; i < MAX_WRITERS && t->writer[i]; i++) {
 		KUNIT_EXPECT_EQ(test, t->writer[i]->ended, t->writer[i]->bios);
 		kfree(t->writer[i]);
 	}
@@ -817,13 +813,11 @@ static void without_a_copy_nobody_waits(struct kunit *test)
 {
 	const struct no_copy *n = test->param_value;
 	struct test_snapshot *f = snap(test, 0);
+	struct throttle_test *t = test->priv;
 	struct test_writer *w;
-	chunk_t chunk;
 
 	set_limit(1);
-	w = writer(test, 0, f, SNAPSHOT);
-	chunk = w->chunk;
-	go(w);
+	writes(test, 0, f, SNAPSHOT);
 	expect_soon(test, idle(test, 0));
 	queues(test, 1, f, ORIGIN, 1);
 	f->full = n->flaw == NO_SPACE;
@@ -833,10 +827,10 @@ static void without_a_copy_nobody_waits(struct kunit *test)
 	w->opf = n->opf;
 	w->size = n->size;
 	if (n->chunk == PENDING)
-		w->chunk = chunk;
+		w->chunk = t->writer[0]->chunk;
 	else if (n->chunk == COPIED)
 		set_copied(test, &f->s, w->chunk);
-	go(w);
+	queue_work(w->t->wq, &w->work);
 	expect_soon(test, idle(test, 2));
 	KUNIT_EXPECT_EQ(test, w->r, n->r);
 	KUNIT_EXPECT_EQ(test, in_progress(f), 1);
@@ -938,7 +932,7 @@ static void each_snapshot_in_turn(struct kunit *test)
 		if (state_of(param, i) == NO_ROOM)
 			start_copies(snap(test, i), 1);
 	}
-	go(w);
+	queue_work(w->t->wq, &w->work);
 	for (i = 0; i < 3; i++) {
 		if (state_of(param, i) != NO_ROOM)
 			continue;
@@ -1115,14 +1109,15 @@ static void all_at_once(struct kunit *test)
 		struct test_writer *w = writer(test, i, first, ways[i % ARRAY_SIZE(ways)]);
 
 		w->storm = STORM;
-		go(w);
+		queue_work(w->t->wq, &w->work);
 	}
 	for (finished = false; !finished && !test->status;) {
 		struct test_snapshot *second = add_snapshot(test, 1);
 
 		complete_all(&second->may_end);
 		start_copies(second, 3);
-		expect_soon(test, limit_alternates() && (waiting(second) || count_idle(test, 8) == 8));
+		expect_soon(test, limit_alternates() &&
+			    (waiting(second) || count_idle(test, 8) == 8));
 		finished = count_idle(test, 8) == 8;
 		end_copies(second, 3);
 		writes(test, 8, second, REMOVAL);
@@ -1170,8 +1165,6 @@ static void random_steps(struct kunit *test)
 
 	prandom_seed_state(&rnd, 20191002);
 	set_limit(m.limit);
-	for (i = 0; i < MODEL_WRITERS; i++)
-		writer(test, i, f, DIRECT)->idle = true;
 	for (step = 0; step < 10000; step++) {
 		u32 r = prandom_u32_state(&rnd);
 

@@ -76,10 +76,9 @@ mutants_compile() {
 
 # --- coverage
 
-THROTTLE="init_throttle too_many_copies far_from_limit account_start_copy
-	account_end_copy get_grant grant_oldest __put_in_progress put_grant
-	release_writers __may_start_copy may_start_copy wait_for_in_progress __do_origin_throttled
-	do_origin_throttled __snapshot_map_throttled snapshot_map_throttled"
+THROTTLE="too_many_copies wake_throttled_writers account_start_copy_nowait wait_for_in_progress
+	account_start_copy account_end_copy start_full_bio zero_callback zero_exception
+	retry_origin_bios do_origin"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
 # dm-snap.c instrumented, and nothing of it inlined, or each copy would have
