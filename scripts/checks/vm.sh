@@ -47,7 +47,6 @@ vm_of_target() {
 	expect corrupts resume-under-write
 	expect passes remove-beside-stuck
 	expect passes writer-kept-off-cpu
-	expect passes many-sleepers
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
 	expect passes out-of-order
@@ -56,7 +55,6 @@ vm_of_target() {
 	expect hangs remove-beside-stuck
 	expect passes nolimit
 	expect passes writer-kept-off-cpu
-	expect passes many-sleepers
 	expect_lvm hangs
 	guest_kernel_with series || return
 	for s in "$VM"/scenarios/*; do
