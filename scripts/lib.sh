@@ -130,8 +130,10 @@ patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"
 }
 
-# patches_for TREE LIST: the same, without the KUnit tests if TREE's KUnit lacks
-# what they need (it has it since v5.18), and without the documentation if it isn't yet where it is since v5.3.
+# patches_for TREE LIST: the same, without those that have nothing to change in
+# TREE: the KUnit tests if its KUnit lacks what they need (v5.18 has it), the
+# documentation if it isn't yet where it is since v5.3, and the fixes of
+# snapshot_resume() if that suspends nothing (before v4.0).
 PAGE=Documentation/admin-guide/device-mapper/snapshot.rst
 patches_for() {
 	local p
@@ -139,6 +141,8 @@ patches_for() {
 		case $p in
 		*-kunit-*) has_kunit "$1" || continue ;;
 		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
+		0003-* | 0004-*)
+			in_function "$1/$SNAP" snapshot_resume dm_internal_suspend || continue ;;
 		esac
 		echo "$p"
 	done < <(patches_of "$2")
@@ -200,6 +204,10 @@ usable_tree() {
 # function_of FILE NAME: the text of that function.
 function_of() { sed -En "/^[a-z].*\b$2\([^;]*\$/,/^}/p" "$1"; }
 
+in_function() { # FILE NAME REGEX: that function has a line like that
+	grep -Eq -- "$3" <<<"$(function_of "$1" "$2")"
+}
+
 functions() { # FILE NAME...: those of the functions that FILE has
 	local f=$1 name
 	shift
@@ -211,33 +219,22 @@ functions() { # FILE NAME...: those of the functions that FILE has
 without() { # FILE REGEX FUNCTIONS: says which of them lack it
 	local name
 	for name in $3; do
-		function_of "$1" "$name" | grep -Eq "$2" || printf ', not in %s()' "$name"
+		in_function "$1" "$name" "$2" || printf ', not in %s()' "$name"
 	done
 }
 
-# state_of FILE: which throttle FILE, a dm-snap.c, has. One of
+# state_of FILE: which throttle FILE, a dm-snap.c, has, fixed or not. One of
 #   none		neither semaphore nor counter
 #   semaphore		721b1d98fb51
-#   upstream		b21555786f18
-#   ours		the throttle of the whole series
-#   fixed		patches/0002, or upstream/0001, but not all that follow it
+#   upstream		b21555786f18, or that on its way to ours
+#   ours		where series and series.upstream end
 #   partial REASON	some of its parts, but not all
 state_of() {
 	local f=$1 start end starts ends copies callbacks
 
-	if grep -qw far_from_limit "$f"; then
-		echo ours
-	elif grep -qw throttled_writers "$f"; then
-		echo fixed
-	elif grep -qw in_progress_wait "$f"; then
-		if grep -qw cow_count "$f"; then
-			echo "partial both cow_count and in_progress_wait"
-		elif ! grep -qw wait_for_in_progress "$f"; then
-			echo "partial in_progress_wait without wait_for_in_progress()"
-		else
-			echo upstream
-		fi
-	elif grep -Eqw 'struct semaphore cow_count' "$f"; then
+	if grep -Eqw 'struct semaphore cow_count' "$f"; then
+		grep -Eqw 'in_progress_wait|throttled_writers' "$f" &&
+			{ echo "partial both cow_count and another throttle"; return; }
 		grep -q 'sema_init(&s->cow_count' "$f" ||
 			{ echo "partial cow_count is never initialised"; return; }
 		# One down() for each way into kcopyd, and one up() for each
@@ -257,6 +254,16 @@ state_of() {
 		else
 			echo semaphore
 		fi
+	elif grep -Eqw 'in_progress_wait|throttled_writers' "$f"; then
+		if ! grep -qw wait_for_in_progress "$f"; then
+			echo "partial $(grep -Eow -m1 'in_progress_wait|throttled_writers' "$f") without wait_for_in_progress()"
+		elif grep -qw throttled_writers "$f" && ! grep -q 'start_throttled_copy(pe)' "$f"; then
+			echo "partial throttled_writers, but do_origin() starts no copy after up_read()"
+		elif grep -qw in_progress_wait "$f" || ! grep -q 'return limit && ' "$f"; then
+			echo upstream
+		else
+			echo ours
+		fi
 	elif grep -Eqw 'cow_count|in_progress' "$f"; then
 		echo "partial $(grep -Eow -m1 'cow_count|in_progress' "$f") but no throttle that uses it"
 	else
@@ -264,14 +271,79 @@ state_of() {
 	fi
 }
 
-why_not() { # STATE: why no list is for a tree in this state, and what to do
-	case $1 in
-	ours) echo "has this fix already; nothing to do" ;;
-	fixed) echo "has the fix of its throttle already, without what comes after it; for that, git am what it lacks of patches/0003 and later" ;;
-	none) echo "does not limit its copies at all (no cow_count, no in_progress); nothing to fix, leave it" ;;
-	partial*) echo "is half-patched: ${1#partial }; take that patch back or complete it first" ;;
+# has TREE PATCH: TREE has PATCH already, as seen by what its code does: a tree
+# may have picked any of them. "half" on standard output if it is a part only.
+has() {
+	local f=$1/$SNAP resume
+	resume=$(function_of "$f" snapshot_resume)
+	case $2 in
+	0001-*) grep -q '^static void account_start_copy(' "$f" ;;
+	0002-* | upstream/0006-*) grep -qw throttled_writers "$f" ;;
+	0003-*)
+		if grep -q 'find_running_merge(' <<<"$resume"; then
+			return 0
+		elif grep -q 'find_running_merge(' "$f"; then
+			echo "half: find_running_merge() is there, but snapshot_resume() does not call it"
+		fi
+		return 1 ;;
+	0004-*)
+		grep -q 's->active = 1;' <<<"${resume%%dm_internal_resume*}" || return
+		grep -q 's->active = 1;' <<<"${resume#*dm_internal_resume}" || return 0
+		echo "half: snapshot_resume() activates the snapshot before and after the origin is resumed"
+		return 1 ;;
+	upstream/0001-*)
+		grep -qw start_throttled_copy "$f" && return
+		in_function "$f" snapshot_dtr 'waitqueue_active\(&s->in_progress_wait\)' || return
+		in_function "$f" snapshot_dtr 'lock\(&s->in_progress_wait.lock\)' && return
+		echo "half: snapshot_dtr() looks at in_progress_wait without its lock"
+		return 1 ;;
+	upstream/0002-*) in_function "$f" snapshot_merge_map 'do_origin\(s->origin, bio, true\)' ;;
+	upstream/0005-*) grep -qw start_throttled_copy "$f" ;;
+	upstream/0007-*) grep -q 'return limit && ' "$f" ;;
+	*-kunit-*) [ -e "$1/drivers/md/tests/dm_snapshot_throttle_kunit.c" ] ;;
+	*-document-*) grep -q snapshot_cow_threshold "$1/$PAGE" ;;
+	*) false ;;
 	esac
 }
+
+# plan TREE STABLE: sets LIST, and PATCHES to what TREE lacks of it, with STABLE
+# 1 only to what is for stable, and says so. Ends the script, with what to do, if
+# that is nothing.
+plan() {
+	local tree=$1 stable=$2 state what p half have=() lacks=() only=''
+	state=$(state_of "$tree/$SNAP")
+	LIST=series PATCHES=()
+	case $state in
+	semaphore) what="a semaphore that deadlocks" ;;
+	upstream) what="upstream's throttle" LIST=series.upstream ;;
+	ours) what="this throttle" ;;
+	none) what="no throttle" ;;
+	partial*) die "$tree has half of a throttle: ${state#partial }; complete that (see 721b1d98fb51 or b21555786f18), or revert it, then run this again" ;;
+	esac
+	while read -r p; do
+		[[ $state = none && $p != 000[34]-* ]] && continue
+		if half=$(has "$tree" "$p"); then
+			have+=("${p%%-*}")
+		elif [ -n "$half" ]; then
+			die "$tree has half of patches/$p: ${half#half: }; complete that by hand as the patch has it, or revert it, then run this again"
+		elif ((!stable)) || for_stable "$p"; then
+			PATCHES+=("$p")
+		fi
+	done < <(patches_for "$tree" "$LIST")
+	((!stable)) || only="that is for stable "
+	if ((${#PATCHES[@]})); then
+		[ "$state" != none ] || only="there is for such a tree, the fixes of snapshot_resume(), "
+		echo "$tree has $what${have[*]:+ and already ${have[*]}}; what it lacks of $LIST ${only}is ${PATCHES[*]%%-*}"
+		[[ $stable = 1 || $state = none ]] || left_out "$tree"
+	elif ((${#have[@]})); then
+		die "$tree has all of $LIST ${only}already (${have[*]}); nothing to do"
+	else
+		die "$tree has no throttle, and its snapshot_resume() suspends no origin; nothing here is for it"
+	fi
+}
+
+# for_stable PATCH: it is for stable, or what such a one needs first.
+for_stable() { [[ $1 == 0001-* ]] || grep -q '^Cc: stable@' "$TOP/patches/$1"; }
 
 # apply_list TREE LIST: git am of every patch of LIST that is for TREE.
 apply_list() {
@@ -315,6 +387,7 @@ am_for_good() {
 	# shellcheck disable=SC2064
 	trap "am_back ${tree@Q} $old; exit 143" TERM HUP
 	am_patches "$@" || die "$tree is as it was; see git's words above"
+	echo "to take that back: git -C $tree reset --keep $old"
 }
 
 # --- trees -----------------------------------------------------------------

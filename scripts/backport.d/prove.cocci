@@ -1,8 +1,6 @@
 // What must hold of the result, whatever it was made of. Every line that this
 // prints is a violation: a function, and what is wrong with it.
 
-virtual active_first, claims
-
 @initialize:python@
 @@
 def wrong(p, what):
@@ -10,110 +8,49 @@ def wrong(p, what):
 
 handed_over, ended = set(), set()
 
-// Each start of a copy is followed by one job for kcopyd, and each job preceded
-// by a start. From the patch on that brings it, claim_copy() counts the start of what
-// start_copy() and start_full_bio() do, and whoever calls these two claims it.
+// A copy is counted before it is handed to kcopyd, on whatever way, and nothing
+// else is counted. start_copy() has its callers count it.
 
 @pair@
-expression s;
-position start, job;
+position start;
 @@
-account_start_copy@start(s);
+account_start_copy@start(...);
 ... when != account_start_copy(...)
     when strict
 (
-dm_kcopyd_copy@job(s->kcopyd_client, ...)
+start_copy(...)
 |
-dm_kcopyd_zero@job(s->kcopyd_client, ...)
+dm_kcopyd_zero(...)
 |
-dm_kcopyd_prepare_callback@job(s->kcopyd_client, ...)
+dm_kcopyd_prepare_callback(...)
 )
-
-@claim depends on claims@
-expression pe;
-position p;
-@@
-claim_copy(...)
-{
-	pe->started = 1;
-	account_start_copy@p(pe->snap);
-}
-
-@claimed depends on claims@
-identifier f = {start_copy, start_full_bio};
-position p;
-@@
-f(...)
-{
-	<+...
-(
-	dm_kcopyd_copy@p(...)
-|
-	dm_kcopyd_prepare_callback@p(...)
-)
-	...+>
-}
-
-@unclaimed depends on claims@
-expression pe;
-position p;
-identifier f != claim_copy;
-@@
-f(...)
-{
-	<+...
-	pe@p->started = 1
-	...+>
-}
-
-@script:python@
-p << unclaimed.p;
-@@
-wrong(p, "starts a copy that it does not claim")
 
 @no_job@
-position p != { pair.start, claim.p };
+position p != pair.start;
+identifier f != __origin_write;
 @@
-account_start_copy@p(...);
+f(...)
+{
+	<+...
+	account_start_copy@p(...);
+	...+>
+}
 
 @script:python@
 p << no_job.p;
 @@
 wrong(p, "counts a copy that it does not hand to kcopyd")
 
-// The merge's own job isn't counted: there is one at a time, and nobody waits
-// for it.
-
-@the_merge@
-position p;
-@@
-dm_kcopyd_copy@p(..., merge_callback, ...)
-
-@no_start@
-position p != { pair.job, the_merge.p, claimed.p };
-@@
-(
-dm_kcopyd_copy@p(...)
-|
-dm_kcopyd_zero@p(...)
-|
-dm_kcopyd_prepare_callback@p(...)
-)
-
-@script:python@
-p << no_start.p;
-@@
-wrong(p, "hands kcopyd a copy that it does not count")
-
 @some_way exists@
 identifier f;
-position p != { the_merge.p, claimed.p };
+position p;
 @@
 f(...)
 {
 	... when != account_start_copy(...)
+	    when != account_start_copy_nowait(...)
 (
-	dm_kcopyd_copy@p(...)
+	start_copy@p(...)
 |
 	dm_kcopyd_zero@p(...)
 |
@@ -124,6 +61,31 @@ f(...)
 
 @script:python@
 p << some_way.p;
+@@
+wrong(p, "hands kcopyd a copy that it does not count")
+
+// The merge's own job isn't counted: there is one at a time, and nobody waits
+// for it.
+
+@the_merge@
+symbol merge_callback;
+position p;
+@@
+dm_kcopyd_copy@p(..., merge_callback, ...)
+
+@other_job@
+identifier f != start_copy;
+position p != the_merge.p;
+@@
+f(...)
+{
+	<+...
+	dm_kcopyd_copy@p(...)
+	...+>
+}
+
+@script:python@
+p << other_job.p;
 @@
 wrong(p, "hands kcopyd a copy that it does not count")
 
@@ -178,11 +140,12 @@ wrong(p, "does not count the end of a copy on every way, and once")
 // The throttle is set up before anything can use it.
 
 @early exists@
+symbol s;
 position p;
 @@
 snapshot_ctr(...)
 {
-	... when != init_throttle(...)
+	... when != INIT_LIST_HEAD(&s->throttled_writers)
 (
 	dm_kcopyd_client_create@p(...)
 |
@@ -190,7 +153,7 @@ snapshot_ctr(...)
 |
 	unregister_snapshot@p(...)
 )
-	...
+	... when any
 }
 
 @script:python@
@@ -198,39 +161,46 @@ p << early.p;
 @@
 wrong(p, "uses the throttle before it is initialised")
 
-// Nobody waits with the snapshot's lock held, which kcopyd's callbacks want.
+// Nobody waits with a lock held that kcopyd's callbacks want.
 
 @held exists@
-expression s;
+symbol true;
 position p;
 @@
 (
-down_read(&s->lock)
+down_read(...)
 |
-down_write(&s->lock)
+down_write(...)
 |
-mutex_lock(&s->lock)
+mutex_lock(...)
 )
-... when != up_read(&s->lock)
-    when != up_write(&s->lock)
-    when != mutex_unlock(&s->lock)
+... when != up_read(...)
+    when != up_write(...)
+    when != mutex_unlock(...)
 (
-wait_for_in_progress@p(...)
+account_start_copy@p(..., true)
 |
-do_origin_throttled@p(...)
+start_throttled_copy@p(...)
+|
+start_full_bio@p(...)
+|
+zero_exception@p(...)
+|
+do_origin@p(..., true)
 )
 
 @script:python@
 p << held.p;
 @@
-wrong(p, "waits with the snapshot's lock held")
+wrong(p, "waits with a lock held")
 
 // Only map functions wait: kcopyd's callbacks would wait for themselves.
 
 @waiter@
+symbol true;
 position p;
 @@
-do_origin_throttled@p(...)
+do_origin@p(..., true)
 
 @script:python@
 p << waiter.p;
@@ -238,10 +208,9 @@ p << waiter.p;
 if p[0].current_element not in ("origin_map", "snapshot_merge_map"):
     wrong(p, "waits, but is no target's map function")
 
-// A snapshot is active before the origin is resumed, from the patch on that
-// changes that.
+// A snapshot is active before the origin is resumed.
 
-@resumed depends on active_first exists@
+@resumed exists@
 identifier s;
 position p;
 @@
