@@ -4,3 +4,4 @@ s/\bdown_mutex/mutex_lock/
 s/\bup_mutex/mutex_unlock/
 s/init_rwsem\(&s->lock\)/mutex_init(\&s->lock)/
 /^struct dm_snapshot \{/,/^}/s/struct rw_semaphore lock/struct mutex lock/
+/^static void snapshot_dtr/,/^}/s/^\tdm_exception_store_destroy\(s->store\);/&\n\n\tmutex_destroy(\&s->lock);/
