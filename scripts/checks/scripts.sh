@@ -42,14 +42,22 @@ fingerprint() {
 		ls "$(git rev-parse --git-dir 2>/dev/null)"/rebase-apply 2>&1; true)
 }
 
-accepts() { # TREE LIST
-	local n out
-	n=$(patches_for "$1" "$2" | wc -l)
-	out=$("$TOP/scripts/apply" --check "$1") || { echo "--check: $out"; return 1; }
-	[ "$(git -C "$1" rev-list --count HEAD)" = 1 ] || { echo "--check applied it"; return 1; }
-	"$TOP/scripts/apply" "$1" || return
-	[ "$(git -C "$1" rev-list --count HEAD)" = $((n + 1)) ] && git -C "$1" diff --quiet
+# accepts TREE COUNT [--stable]: the tree gets so many patches, --check writes
+# nothing, and the last line takes them back.
+accepts() {
+	local tree=$1 n=$2 out before old
+	shift 2
+	before=$(fingerprint "$tree") old=$(git -C "$tree" rev-list --count HEAD)
+	out=$("$TOP/scripts/apply" --check "$@" "$tree") || { echo "--check: $out"; return 1; }
+	[ "$(fingerprint "$tree")" = "$before" ] || { echo "--check changed it"; return 1; }
+	out=$("$TOP/scripts/apply" "$@" "$tree") || { echo "$out"; return 1; }
+	echo "$out"
+	[ "$(git -C "$tree" rev-list --count HEAD)" = $((old + n)) ] && git -C "$tree" diff --quiet || return
+	out=$(sed -n 's/^to take that back: //p' <<<"$out" | tail -n 1)
+	git -C "$tree" tag -f applied >/dev/null && $out && [ "$(fingerprint "$tree")" = "$before" ] &&
+		git -C "$tree" reset -q --keep applied
 }
+all_of() { patches_for "$1" "$2" | wc -l; } # TREE LIST
 
 edit() { # DIR SED-EXPRESSION...: a commit that bends dm-snap.c
 	local dir=$1
@@ -68,20 +76,23 @@ apply_tests() {
 	small_tree "$s/upstream" base
 	d=$s/other; f=$d/drivers/md/dm-snap.c
 
-	t "apply: a semaphore tree gets series" apply-semaphore accepts "$s/semaphore" series
-	t "apply: upstream's gets series.upstream" apply-upstream accepts "$s/upstream" series.upstream
+	t "apply: a semaphore tree gets series" apply-semaphore accepts "$s/semaphore" "$(all_of "$s/semaphore" series)"
+	t "apply: upstream's gets series.upstream" apply-upstream accepts "$s/upstream" "$(all_of "$s/upstream" series.upstream)"
 	small_tree "$d" HEAD
 	git -C "$d" rm -qr include && git -C "$d" commit -q --amend --no-edit
-	t "apply: a tree without KUnit gets all but the tests" apply-nokunit accepts "$d" series
+	t "apply: a tree without KUnit gets all but the tests" apply-nokunit accepts "$d" "$(all_of "$d" series)"
 	small_tree "$d" HEAD
 	git -C "$d" rm -qr Documentation && git -C "$d" commit -q --amend --no-edit
-	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" series
-	t "apply: refuses a tree that has it" apply-again refuses "has this fix already" "$s/semaphore"
+	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" "$(all_of "$d" series)"
+	t "apply: refuses a tree that has it" apply-again refuses "nothing to do" "$s/semaphore"
 	small_tree "$d" base
-	# shellcheck disable=SC2046 # names without blanks
-	git -C "$d" am -q "$TOP"/patches/upstream/0001-* $(grep -l '^Cc: stable' "$TOP"/patches/00{0[3-9],1}*)
-	t "apply: a tree with what stable gets is told what it lacks" apply-stable \
-		refuses "has the fix of its throttle already" "$d"
+	t "apply: --stable takes four patches of series.upstream" apply-stable accepts "$d" 4 --stable
+	t "apply: --stable then has nothing to do" apply-stable-again \
+		refuses "that is for stable already (upstream/0001 upstream/0002 0003 0004); nothing to do" "$d" --stable
+	t "apply: a tree with what is for stable gets the rest" apply-stable-rest \
+		accepts "$d" "$(($(all_of "$d" series.upstream) - 4))"
+	small_tree "$d" HEAD
+	t "apply: --stable takes four patches of series" apply-stable-semaphore accepts "$d" 4 --stable
 
 	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
 	mkdir -p "$s/plain"
@@ -104,7 +115,16 @@ apply_tests() {
 
 	small_tree "$d" HEAD
 	edit "$d" '/cow_count/d'
-	t "apply: refuses a tree with no throttle" apply-none refuses "nothing to fix" "$d"
+	t "apply: a tree with no throttle gets the fixes of snapshot_resume()" apply-none accepts "$d" 2
+	small_tree "$d" HEAD
+	edit "$d" '/cow_count/d; /dm_internal_(suspend|resume)/d'
+	t "apply: one that suspends no origin gets nothing" apply-none-at-all refuses "nothing here is for it" "$d"
+	small_tree "$d" base
+	edit "$d" '/^static void snapshot_dtr/,/^}/s/^\t__free_exceptions.*/&\n\twhile (waitqueue_active(\&s->in_progress_wait))\n\t\tmsleep(1);/'
+	t "apply: refuses half of a patch" apply-half-patch refuses "looks at in_progress_wait without its lock" "$d"
+	small_tree "$d" base
+	edit "$d" '/^static void snapshot_resume/,/^}/s/^\tif \(origin_md\) \{/\ts->active = 1;\n&/'
+	t "apply: refuses a snapshot that is activated twice" apply-half-resume refuses "before and after the origin is resumed" "$d"
 	small_tree "$d" HEAD
 	edit "$d" '/^static void start_full_bio/,/^}/{/down\(&s->cow_count\)/d}'
 	t "apply: refuses half a semaphore (a start)" apply-half refuses "2 of 3 copies" "$d"
@@ -113,12 +133,13 @@ apply_tests() {
 	t "apply: refuses half a semaphore (an end)" apply-half2 refuses "1 of 2 callbacks" "$d"
 	small_tree "$d" base
 	edit "$d" '/^static bool wait_for_in_progress/,/^}/d; s/wait_for_in_progress\(/waited(/'
-	t "apply: refuses half of upstream's" apply-half3 refuses "half-patched" "$d"
+	t "apply: refuses half of upstream's" apply-half3 refuses "has half of a throttle" "$d"
 	small_tree "$d" base
-	edit "$d" 's/^static int origin_write_extent/static  int origin_write_extent/'
+	edit "$d" 's/^\treturn do_origin\(o->dev, bio, true\)/\treturn do_origin(o->dev, bio, !!o)/; s/^static int origin_write_extent/static  int origin_write_extent/; s/^(\t\tr = )(__origin_write)/\1 \2/'
 	t "apply: a tree that a later patch doesn't fit is left alone" apply-unfit \
-		refuses "does not apply" "$d"
-	t "apply: --check says so, too" apply-unfit-check refuses "does not apply" "$d" --check
+		refuses "does not fit" "$d"
+	t "apply: --check says what to run" apply-unfit-check \
+		refuses "upstream/0005-dm-snapshot-start-copies-and-wait-without-locks.patch does not fit as it is; to try to adapt it" "$d" --check
 	small_tree "$d" HEAD
 	half_way "$d" "exit 1"
 	t "apply: a git am that fails half-way is taken back" apply-hook refuses "is as it was" "$d"
@@ -131,7 +152,7 @@ apply_tests() {
 }
 
 half_way() { # TREE COMMAND: a hook that runs COMMAND at the second patch
-	printf '#!/bin/sh\ngrep -q "sleep without locks" "$1" && %s\nexit 0\n' "$2" \
+	printf '#!/bin/sh\ngrep -q "hold _origins_lock while waiting" "$1" && %s\nexit 0\n' "$2" \
 		>"$1/.git/hooks/applypatch-msg"
 	chmod +x "$1/.git/hooks/applypatch-msg"
 }
@@ -254,6 +275,14 @@ argument_tests() {
 		t "refuses: scripts/$command" "arguments-$n" complains "$status" "$words" "$TOP/scripts/"$command
 	done <<-END
 		2|no group|check nothing
+		2|takes directories|check trees
+		2|no such directory|check trees /nowhere
+		2|no git tree of a kernel|check trees /proc/self
+		2|usage: scripts/apply|apply
+		2|usage: scripts/apply|apply --stable
+		2|usage: scripts/apply|apply --force /
+		2|usage: scripts/backport|backport --check /
+		2|usage: scripts/backport|backport -o
 		2|takes 6.1 or 6.12|demo --linux 5.4
 		1|is not a git tree|demo --tree /
 		2|usage: scripts/demo|demo --tree
