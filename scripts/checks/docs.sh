@@ -36,7 +36,7 @@ try() {
 	[[ $line == *" "* ]] || args=()
 	args=("${args[@]/#TREE/$DOCS/tree}")
 	case $line in
-	"scripts/apply --check TREE" | "scripts/apply TREE")
+	"scripts/apply --check TREE" | "scripts/apply TREE" | "scripts/apply "*"--stable TREE")
 		git -C "$DOCS/tree" reset -q --hard unpatched &&
 			(cd "$TOP" && scripts/apply "${args[@]}")
 		;;
