@@ -170,7 +170,7 @@ proofs() {
 		'/^static void start_copy/,/^}/s/^}/	account_end_copy(s);\n}/'
 	t "prove.cocci: two ends" prove-twice unproven \
 		'^zero_callback\(\) does not count the end' 's/^\tbio->bi_status = write_err.*/&\n\taccount_end_copy(s);/'
-	t "prove.cocci: a copy that is started below _origins_lock" prove-held unproven \
+	t "prove.cocci: a copy that is started under _origins_lock" prove-held unproven \
 		'^do_origin\(\) waits with a lock held' \
 		'/^static int do_origin\(.*\)$/,/^}/{/up_read/d}'
 	t "prove.cocci: a throttle that is initialised too late" prove-early unproven \

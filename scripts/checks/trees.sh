@@ -31,7 +31,7 @@ row() { # TREE
 	else
 		proof=$(sed -n 's/^backport: //p' <<<"$out")
 	fi
-	[[ $out == *"dm-snap.o with the patches"* ]] && compiled=yes
+	[[ $out == *"dm-snap.o with "* ]] && compiled=yes
 	[[ $out == *"not compiled: "* ]] && compiled=$(sed -n 's/^  not compiled: //p' <<<"$out")
 	printf '%s\t' "${tree##*/}" "$(version_of "$tree")" \
 		"$(git -C "$tree" rev-parse --short=12 "HEAD:$SNAP")" "$(state_of "$tree/$SNAP")" \
