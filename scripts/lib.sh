@@ -310,7 +310,7 @@ has() {
 # 1 only to what is for stable, and says so. Ends the script, with what to do, if
 # that is nothing.
 plan() {
-	local tree=$1 stable=$2 state what p half have=() lacks=() only=''
+	local tree=$1 stable=$2 state what p half have=() only=''
 	state=$(state_of "$tree/$SNAP")
 	LIST=series PATCHES=()
 	case $state in
