@@ -259,7 +259,8 @@ state_of() {
 			echo "partial $(grep -Eow -m1 'in_progress_wait|throttled_writers' "$f") without wait_for_in_progress()"
 		elif grep -qw throttled_writers "$f" && ! grep -q 'start_throttled_copy(pe)' "$f"; then
 			echo "partial throttled_writers, but do_origin() starts no copy after up_read()"
-		elif grep -qw in_progress_wait "$f" || ! grep -q 'return limit && ' "$f"; then
+		elif grep -qw in_progress_wait "$f" || ! grep -q 'return limit && ' "$f" ||
+		     ! in_function "$f" origin_write_extent 'origin_write\('; then
 			echo upstream
 		else
 			echo ours
@@ -293,13 +294,14 @@ has() {
 		return 1 ;;
 	upstream/0001-*)
 		grep -qw start_throttled_copy "$f" && return
-		in_function "$f" snapshot_dtr 'waitqueue_active\(&s->in_progress_wait\)' || return
-		in_function "$f" snapshot_dtr 'lock\(&s->in_progress_wait.lock\)' && return
-		echo "half: snapshot_dtr() looks at in_progress_wait without its lock"
+		in_function "$f" wait_for_in_progress 'atomic_inc\(&s->pending_exceptions_count\)' || return
+		in_function "$f" wait_for_in_progress 'atomic_dec\(&s->pending_exceptions_count\)' && return
+		echo "half: wait_for_in_progress() counts its writer, but never gives that back"
 		return 1 ;;
 	upstream/0002-*) in_function "$f" snapshot_merge_map 'do_origin\(s->origin, bio, true\)' ;;
 	upstream/0005-*) grep -qw start_throttled_copy "$f" ;;
 	upstream/0007-*) grep -q 'return limit && ' "$f" ;;
+	upstream/0008-*) in_function "$f" origin_write_extent 'origin_write\(' ;;
 	*-kunit-*) [ -e "$1/drivers/md/tests/dm_snapshot_throttle_kunit.c" ] ;;
 	*-document-*) grep -q snapshot_cow_threshold "$1/$PAGE" ;;
 	*) false ;;
