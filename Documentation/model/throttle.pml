@@ -4,7 +4,7 @@
  *
  * The code is that of this series, with TRAP=<name> for a mistake that is built
  * in; or it has the SEMAPHORE (721b1d98fb51); or it is UPSTREAM's (b21555786f18),
- * if FIXED with a snapshot_dtr() that waits for the queue.
+ * if FIXED with a sleeping writer that keeps the snapshot.
  *
  * WRITERS tasks write to the origin of SNAPSHOTS snapshots, each a chunk of its
  * own (SHARED: the last one the first one's), at a limit of LIMIT, and do it once,
@@ -28,30 +28,32 @@
 #ifndef LIMIT
 #define LIMIT		1
 #endif
-/* The mistakes. The first five are ones in upstream's throttle. */
+/* The mistakes. The first six are ones in upstream's throttle. */
 #define STATE_AFTER_UNLOCK	1	/* TASK_UNINTERRUPTIBLE set too late */
 #define UNTIL_OFF_LIST		2	/* sleeps until it is off the list */
 #define FINISH_WAIT		3	/* for remove_wait_queue() */
 #define WAKE_ONE		4	/* an exclusive wake-up */
-#define DTR_WITHOUT_LOCK	5	/* snapshot_dtr() looks at the queue */
-#define NOT_COUNTED		6	/* a place is handed over, not counted */
-#define OVERTAKE		7	/* a newcomer doesn't look at the queue */
-#define BACK_TO_TAIL		8	/* woken, it competes with newcomers */
-#define END_WAKES_NOBODY	9
-#define END_WAKES_TWO		10
-#define COMPLETE_FIRST		11	/* list_del() comes after complete() */
-#define NOWAIT_NO_LIMIT		12	/* _nowait() looks at the queue only */
-#define EAGAIN_STARTED		13	/* -EAGAIN, and the walk started it */
-#define EAGAIN_NOT_STARTED	14	/* -EAGAIN, and do_origin() doesn't */
-#define SLEEP_WITH_LOCK		15	/* do_origin() starts it under the lock */
-#define QUEUED_EARLY		16	/* the bio, on an earlier snapshot */
-#define LAST_DECIDES		17	/* no second turn: it is remapped */
-#define NO_SECOND_TURN		18	/* no second turn: it is submitted */
-#define CALLBACK_WAITS		19	/* retry_origin_bios() throttles */
-#define MERGE_WAITS		20	/* so does origin_write_extent() */
-#define TWO_UNSTARTED		21	/* no -EAGAIN: all are started at the end */
-#define RAISED_UNNOTICED	22	/* a newcomer queues and sleeps */
-#define NOT_PINNED		23	/* s may go while dm_kcopyd_copy() runs */
+#define UNPIN_EARLY		5	/* s is kept, but not until it left the queue */
+#define PIN_LATE		6	/* s is kept, but not from under _origins_lock */
+#define NOT_COUNTED		7	/* a slot is handed over, not counted */
+#define OVERTAKE		8	/* a newcomer doesn't look at the queue */
+#define BACK_TO_TAIL		9	/* woken, it competes with newcomers */
+#define END_WAKES_NOBODY	10
+#define END_WAKES_TWO		11
+#define COMPLETE_FIRST		12	/* list_del() comes after complete() */
+#define NOWAIT_NO_LIMIT		13	/* _nowait() looks at the queue only */
+#define EAGAIN_STARTED		14	/* -EAGAIN, and the walk started it */
+#define EAGAIN_NOT_STARTED	15	/* -EAGAIN, and origin_write() doesn't */
+#define SLEEP_WITH_LOCK		16	/* origin_write() starts it under the lock */
+#define QUEUED_EARLY		17	/* the bio, on an earlier snapshot */
+#define LAST_DECIDES		18	/* no second turn: it is remapped */
+#define NO_SECOND_TURN		19	/* no second turn: it is submitted */
+#define CALLBACK_WAITS		20	/* retry_origin_bios() throttles */
+#define MERGE_KEEPS_LOCK	21	/* the same, but only for a merge */
+#define TWO_UNSTARTED		22	/* no -EAGAIN: all are started at the end */
+#define RAISED_UNNOTICED	23	/* a newcomer queues and sleeps */
+#define NOT_PINNED		24	/* s may go while dm_kcopyd_copy() runs */
+#define MERGE_UNTHROTTLED	25	/* as it was before */
 #ifndef TRAP
 #define TRAP			0
 #endif
@@ -92,6 +94,9 @@ hidden byte use_after_free, overtaken, over_the_limit, hold_and_wait, kcopyd_wai
 #define BIT(n)		(1 << (n))
 #define MERGER		(TASKS - 1)
 #define ALL		(BIT(WRITERS) - 1)
+#ifndef FIXED
+#define FIXED		false
+#endif
 #ifndef FOREVER
 #define FOREVER		0
 #endif
@@ -159,8 +164,8 @@ inline wait_for_completion_io(me) {
 #define TASK_UNINTERRUPTIBLE	1
 #define schedule(me)		w[me].state == TASK_RUNNING
 
-/* push(): from now on the copy may end. wake() is still to come. */
-inline dm_kcopyd_copy(s, me, chunk) {
+/* dm_kcopyd_copy(): from push() on the copy may end. wake() is still to come. */
+inline start_copy(s, me, chunk) {
 	d_step {
 		use(s);
 		never(started_twice, !(snap[s].pending & chunk) ||
@@ -171,9 +176,10 @@ inline dm_kcopyd_copy(s, me, chunk) {
 }
 
 /* --- the throttle --------------------------------------------------------- */
+#define pin(s)		snap[s].pending_exceptions_count
 /* For checks. A copy of s is counted for me; first come, first served. */
-#define EXACT	(LIMIT > 0 && SET == LIMIT && MERGE == NULL)
-inline has_place(s, me) {
+#define EXACT	(LIMIT > 0 && SET == LIMIT)
+inline has_slot(s, me) {
 	d_step {
 		use(s);
 		snap[s].copies++;
@@ -190,7 +196,14 @@ inline arrives(s, me) {
 		if :: arrived[s]??[eval(me)] :: else -> arrived[s]!me fi
 	}
 }
-#define increment(s)		d_step { snap[s].in_progress++; snap[s].copies++ }
+/* A copy that isn't throttled. None goes over the limit: a retry needs no new one. */
+#define NOT_HERE	(TRAP == EAGAIN_STARTED || TRAP == CALLBACK_WAITS || FOREVER)
+inline increment(s) {
+	d_step {
+		snap[s].in_progress++; snap[s].copies++;
+		never(over_the_limit, EXACT && !NOT_HERE && snap[s].copies > LIMIT)
+	}
+}
 inline decrement(s) {
 	d_step { never(warn_on, snap[s].in_progress == 0); snap[s].in_progress--; snap[s].copies-- }
 }
@@ -228,6 +241,7 @@ inline account_end_copy(s) {
 	}
 }
 
+#define keep(s, n)	d_step { use(s); pin(s) = pin(s) + n }
 #define on_list(s, me)	(throttled_writers[s]??[eval(me)])
 /* False, in "ok", if it has slept. _origins_lock is dropped then. */
 inline wait_for_in_progress(s, me) {
@@ -245,7 +259,9 @@ inline wait_for_in_progress(s, me) {
 		}
 	FI;
 	IF(!ok)
+		IF(FIXED && TRAP != PIN_LATE) keep(s, 1) FI;
 		up_read();
+		IF(FIXED && TRAP == PIN_LATE) keep(s, 1) FI;
 		IF(TRAP == STATE_AFTER_UNLOCK) w[me].state = TASK_UNINTERRUPTIBLE FI;
 		schedule(me);		/* io_schedule() */
 		do
@@ -254,6 +270,7 @@ inline wait_for_in_progress(s, me) {
 			schedule(me)
 		:: !(TRAP == UNTIL_OFF_LIST && on_list(s, me)) -> break
 		od;
+		IF(FIXED && TRAP == UNPIN_EARLY) keep(s, -1) FI;
 		if
 		:: AUTOREMOVE && !on_list(s, me)
 		:: !(AUTOREMOVE && !on_list(s, me)) ->
@@ -264,6 +281,7 @@ inline wait_for_in_progress(s, me) {
 			}
 		fi;
 		atomic { w[me].on_stack = false; arrived[s]??eval(me) }
+		IF(FIXED && TRAP != UNPIN_EARLY) keep(s, -1) FI
 	FI
 }
 #else
@@ -278,7 +296,7 @@ inline account_start_copy_nowait(s, me) {
 		spin_lock(s);
 		ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE || TRAP == BACK_TO_TAIL) &&
 		     (!too_many_copies(s) || TRAP == NOWAIT_NO_LIMIT);
-		IF(ok) snap[s].in_progress++; has_place(s, me) FI;
+		IF(ok) snap[s].in_progress++; has_slot(s, me) FI;
 		spin_unlock(s)
 	}
 }
@@ -294,7 +312,7 @@ inline wake_throttled_writers(s) {
 		throttled_writers[s]?x;		/* list_del() */
 #if TRAP != BACK_TO_TAIL
 		snap[s].in_progress = snap[s].in_progress + UNLESS(NOT_COUNTED, 1);
-		has_place(s, x);
+		has_slot(s, x);
 #endif
 #if TRAP != COMPLETE_FIRST
 		complete(x);
@@ -341,20 +359,7 @@ inline account_end_copy(s) {
 }
 #endif
 
-/* --- who uses it ---------------------------------------------------------- */
-#define pin(s)		snap[s].pending_exceptions_count
-inline start_copy(s, me, chunk, throttle) {
-	step {
-		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
-		account_start_copy(s, me, throttle)
-	}
-	dm_kcopyd_copy(s, me, chunk);
-	step {
-		use(s);		/* wake() */
-		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
-	}
-}
-
+/* --- what uses it --------------------------------------------------------- */
 #define DM_MAPIO_SUBMITTED	0
 #define DM_MAPIO_REMAPPED	1
 #define EAGAIN			2	/* is negative in the C code */
@@ -391,10 +396,10 @@ inline submit_bio(bio, chunk) {	/* to the origin */
 
 #ifdef SEMAPHORE	/* down() is in start_copy() */
 #define THROTTLED		false
-#define WAITS_IN_WALK(me)	true
+#define WAITS_IN_WALK		true
 #else
 #define THROTTLED		true
-#define WAITS_IN_WALK(me)	(TRAP == MERGE_WAITS && me == MERGER)
+#define WAITS_IN_WALK		false
 #endif
 
 /* The caller holds _origins_lock. What is returned is left in "r". */
@@ -428,15 +433,16 @@ inline __origin_write(me) {
 		:: pe_to_start_now == NULL
 		:: pe_to_start_now != NULL && !throttle ->
 			pe_to_start_now = NULL;
-			start_copy(s, me, chunk, WAITS_IN_WALK(me))
+			account_start_copy(s, me, WAITS_IN_WALK);
+			start_copy(s, me, chunk)
 #if !defined(SEMAPHORE) && !defined(UPSTREAM)
 		:: pe_to_start_now != NULL && throttle ->
 			pe_to_start_now = NULL;
 			account_start_copy_nowait(s, me);
 			if
-			:: ok -> dm_kcopyd_copy(s, me, chunk)
+			:: ok -> start_copy(s, me, chunk)
 			:: else -> to_start = s;
-				IF(TRAP == EAGAIN_STARTED) start_copy(s, me, chunk, false) FI;
+				IF(TRAP == EAGAIN_STARTED) increment(s); start_copy(s, me, chunk) FI;
 				IF(TRAP != TWO_UNSTARTED) r = EAGAIN; break FI
 			fi
 #endif
@@ -446,7 +452,8 @@ inline __origin_write(me) {
 		i == nr_snapshots ->
 		if
 		:: pe_to_start_last != NULL && !throttle ->
-			start_copy(pe_to_start_last, me, chunk, WAITS_IN_WALK(me));
+			account_start_copy(pe_to_start_last, me, WAITS_IN_WALK);
+			start_copy(pe_to_start_last, me, chunk);
 			pe_to_start_last = NULL
 		:: pe_to_start_last != NULL && throttle && to_start == NULL ->
 			to_start = pe_to_start_last; pe_to_start_last = NULL
@@ -470,7 +477,20 @@ inline forget() {
 	s = 0; i = 0; r = 0; n = 0; x = 0; chunk = 0; bio = 0; ok = false; throttle = false
 }
 
-inline do_origin(me, the_bio, throttled) {
+inline start_throttled_copy(s, me, chunk) {
+	step {
+		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
+		account_start_copy(s, me, true)
+	}
+	start_copy(s, me, chunk);
+	step {
+		use(s);		/* wake() */
+		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
+	}
+}
+
+#define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
+inline origin_write(me, the_bio, throttled) {	/* do_origin() only calls it */
 	do
 	:: down_read();
 	   bio = the_bio; throttle = throttled;
@@ -485,14 +505,14 @@ inline do_origin(me, the_bio, throttled) {
 	   if :: ok -> __origin_write(me); up_read() :: else -> r = EAGAIN fi;
 #else
 	   __origin_write(me);
-	   origins_readers = origins_readers - UNLESS(SLEEP_WITH_LOCK, 1);	/* up_read() */
+	   IF(!KEEPS_LOCK(me)) up_read() FI;
 	   IF(to_start != NULL && !(TRAP == EAGAIN_NOT_STARTED && r == EAGAIN))
-		start_copy(to_start, me, chunk, true)
+		start_throttled_copy(to_start, me, chunk)
 	   FI;
 #if TRAP == TWO_UNSTARTED
-	   IF(pe_to_start_last != NULL) start_copy(pe_to_start_last, me, chunk, true) FI;
-#elif TRAP == SLEEP_WITH_LOCK
-	   up_read();
+	   IF(pe_to_start_last != NULL) start_throttled_copy(pe_to_start_last, me, chunk) FI;
+#elif TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK
+	   IF(KEEPS_LOCK(me)) up_read() FI;
 #endif
 #endif
 	   atomic { to_start = NULL; pe_to_start_last = NULL; IF(r != EAGAIN) break FI }
@@ -513,7 +533,11 @@ inline snapshot_map(me, snapshot) {
 			FI
 		fi
 	}
-	IF(to_start != NULL) to_start = NULL; start_copy(s, me, chunk, true) FI
+	IF(to_start != NULL)
+		to_start = NULL;
+		account_start_copy(s, me, true);
+		start_copy(s, me, chunk)
+	FI
 }
 
 proctype writer(byte me) {
@@ -526,13 +550,17 @@ proctype writer(byte me) {
 	   atomic {
 		!suspended && (submitted & BIT(me)) ->
 		in_map++; chunk = chunk_of(me); submitted = submitted & ~BIT(me);
-		/* FOREVER: each write is one to a chunk that has not been written before */
+		/*
+		 * FOREVER: each write is one to a chunk that has not been written
+		 * before. A retry that still walks takes it for its own chunk, and
+		 * starts a copy that the code wouldn't: see NOT_HERE.
+		 */
 		IF(FOREVER) snap[0].completed = snap[0].completed & ~chunk;
 			snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk FI;
 		in_hand = in_hand | BIT(me)
 	   }
 	   if :: MAP < NULL && me == WRITERS - 1 -> snapshot_map(me, MAP)
-	      :: else -> do_origin(me, BIT(me), THROTTLED) fi;
+	      :: else -> origin_write(me, BIT(me), THROTTLED) fi;
 	   atomic { in_map--; forget(); IF(!FOREVER) break FI }
 	od
 }
@@ -588,7 +616,7 @@ end:	do
 	      }
 	      do	/* retry_origin_bios() */
 	      :: bios ->
-		do_origin(WRITERS + k, (bios & 1 -> 1 : bios), TRAP == CALLBACK_WAITS);
+		origin_write(WRITERS + k, (bios & 1 -> 1 : bios), TRAP == CALLBACK_WAITS);
 		bios = (bios & 1 -> bios & ~1 : 0)
 	      :: else -> break
 	      od;
@@ -621,29 +649,30 @@ proctype snapshot_dtr(byte s) {
 	up_write();
 	!snap[s].pending_exceptions_count;
 	!snap[s].nr_jobs;	/* dm_kcopyd_client_destroy() */
-#ifdef FIXED
-	(!is_locked(s) || TRAP == DTR_WITHOUT_LOCK) && len(throttled_writers[s]) == 0;
-#endif
 	d_step {
 		never(warn_on, still_used(s));
 		snap[s].freed = true; snap[s].completed = 0
 	}
 }
 
+#define merged		(1 | BIT(WRITERS))	/* two chunks of the other snapshot */
+
 proctype merge() {	/* the worker of the merging snapshot */
 	LOCALS
-	chunk = 1;
+	bool must_wait;
 	do
-	:: down_read();		/* origin_write_extent() */
-	   __origin_write(MERGER);
-	   up_read();
+	:: chunk = 1; must_wait = false;
+	   do		/* origin_write_extent() */
+	   :: origin_write(MERGER, 0, TRAP != MERGE_UNTHROTTLED);
+	      atomic {
+		must_wait = must_wait || r == DM_MAPIO_SUBMITTED;
+		IF(chunk == BIT(WRITERS)) break FI;
+		chunk = BIT(WRITERS)
+	      }
+	   od;
+	   IF(!must_wait) break FI;
 	   /* _pending_exceptions_done */
-	   !(snap[0].pending & chunk) && !(snap[SNAPSHOTS - 1].pending & chunk);
-	   if
-	   :: r == DM_MAPIO_SUBMITTED
-	   :: r == DM_MAPIO_REMAPPED && chunk == 1 -> chunk = BIT(WRITERS)
-	   :: else -> break
-	   fi
+	   !((snap[0].pending | snap[SNAPSHOTS - 1].pending) & merged)
 	od;
 	forget()
 }
@@ -662,7 +691,8 @@ proctype at_rest() {
 #endif
 	never(asleep_for_ever, MAP < NULL && w[WRITERS - 1].on_stack);
 	IF(STUCK == NULL)
-		never(asleep_for_ever, w[0].on_stack || w[1].on_stack || w[WRITERS - 1].on_stack);
+		never(asleep_for_ever, w[0].on_stack || w[1].on_stack ||
+				       w[WRITERS - 1].on_stack || w[MERGER].on_stack);
 		never(never_started, not_started(0) || not_started(SNAPSHOTS - 1));
 		never(bio_lost, submitted != ALL)
 	FI

@@ -13,7 +13,7 @@ command_lines() {
 			!sub(/\\$/, "", line) { print line; line = "" }' "$1"
 	else
 		sed ':join; /&&$/{ N; s/&&\n */\&\& /; b join; }' "$1" |
-			grep -E '^  +(\./|[A-Z_]+=|(scripts/[a-z]+|git|make|cd|cat|quilt|b4|spin)( |$))'
+			grep -E '^  +(\./|[A-Z_]+=|(scripts/[a-z]+|git|make|cd|cat|quilt|b4)( |$))'
 	fi | sed -E 's/^ +//; s/ +# .*//; s/   +.*//'
 }
 
@@ -80,10 +80,6 @@ try() {
 		;;
 	"b4 send") # group mail has it write, print and reflect mails
 		gives 0 "usage: b4 send" b4 send --help
-		;;
-	spin\ *) # the README next to it says what it finds
-		mkdir -p "$DOCS/model" && cp "$TOP/Documentation/model/throttle.pml" "$DOCS/model" &&
-			(cd "$DOCS/model" && eval "$line") | tee /dev/stderr | grep 'non-progress cycle'
 		;;
 	"make -C Documentation/figures")
 		(cd "$TOP" && make -n -B -C Documentation/figures)
@@ -171,7 +167,7 @@ in_tree_page() {
 group_docs() {
 	local f line n=0 page
 	local -x OWN_TREE=linux-test
-	need "${MODEL_PACKAGES[@]}" git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx python3-yaml quilt \
+	need git git-email libmailtools-perl b4 git-filter-repo graphviz make python3-docutils python3-sphinx python3-yaml quilt \
 		gcc flex bison
 	commits_as_check
 	tree 6.12 && small_trees >"$LOGS/check-docs-trees.log" 2>&1 ||
