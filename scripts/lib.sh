@@ -260,7 +260,7 @@ state_of() {
 		elif grep -qw throttled_writers "$f" && ! grep -q 'start_throttled_copy(pe)' "$f"; then
 			echo "partial throttled_writers, but do_origin() starts no copy after up_read()"
 		elif grep -qw in_progress_wait "$f" || ! grep -q 'return limit && ' "$f" ||
-		     ! in_function "$f" origin_write_extent 'origin_write\('; then
+		     ! in_function "$f" origin_write_extent '\(origin_write\('; then
 			echo upstream
 		else
 			echo ours
@@ -301,7 +301,7 @@ has() {
 	upstream/0002-*) in_function "$f" snapshot_merge_map 'do_origin\(s->origin, bio, true\)' ;;
 	upstream/0005-*) grep -qw start_throttled_copy "$f" ;;
 	upstream/0007-*) grep -q 'return limit && ' "$f" ;;
-	upstream/0008-*) in_function "$f" origin_write_extent 'origin_write\(' ;;
+	upstream/0008-*) in_function "$f" origin_write_extent '\(origin_write\(' ;;
 	*-kunit-*) [ -e "$1/drivers/md/tests/dm_snapshot_throttle_kunit.c" ] ;;
 	*-document-*) grep -q snapshot_cow_threshold "$1/$PAGE" ;;
 	*) false ;;

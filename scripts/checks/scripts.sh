@@ -120,8 +120,8 @@ apply_tests() {
 	edit "$d" '/cow_count/d; /dm_internal_(suspend|resume)/d'
 	t "apply: one that suspends no origin gets nothing" apply-none-at-all refuses "nothing here is for it" "$d"
 	small_tree "$d" base
-	edit "$d" '/^static void snapshot_dtr/,/^}/s/^\t__free_exceptions.*/&\n\twhile (waitqueue_active(\&s->in_progress_wait))\n\t\tmsleep(1);/'
-	t "apply: refuses half of a patch" apply-half-patch refuses "looks at in_progress_wait without its lock" "$d"
+	edit "$d" '/^static bool wait_for_in_progress/,/^}/s/^\t\t\tif \(unlock_origins\)/\t\t\tatomic_inc(\&s->pending_exceptions_count);\n&/'
+	t "apply: refuses half of a patch" apply-half-patch refuses "never gives that back" "$d"
 	small_tree "$d" base
 	edit "$d" '/^static void snapshot_resume/,/^}/s/^\tif \(origin_md\) \{/\ts->active = 1;\n&/'
 	t "apply: refuses a snapshot that is activated twice" apply-half-resume refuses "before and after the origin is resumed" "$d"
