@@ -13,8 +13,7 @@ said() {
 	if [ "$2" = 0 ]; then
 		echo fits
 	elif [[ $1 == *"does not fit as it is"* ]]; then
-		sed -n 's/^apply: \(.*\)-dm-snapshot-.* does not fit as it is.*/all but \1 fits/p' <<<"$1" |
-			sed 's/all but \(.*\) fits/\1 does not fit/'
+		sed -n 's/^apply: \(.*\)-dm-snapshot-.* does not fit as it is.*/\1 does not fit/p' <<<"$1"
 	else
 		sed -n 's/^apply: //p' <<<"$1"
 	fi
@@ -29,7 +28,7 @@ row() { # TREE
 		grep -q '\[ adapted' <<<"$out" && how=adapted
 		[[ $out == *"has no throttle"* ]] && proof="(no throttle)"
 	else
-		proof=$(sed -n 's/^backport: //p' <<<"$out")
+		proof=$(tail -n 1 <<<"$out" | sed 's/^backport: //')
 	fi
 	[[ $out == *"dm-snap.o with "* ]] && compiled=yes
 	[[ $out == *"not compiled: "* ]] && compiled=$(sed -n 's/^  not compiled: //p' <<<"$out")
