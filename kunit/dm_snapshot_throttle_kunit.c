@@ -492,7 +492,7 @@ static int throttle_test_init(struct kunit *test)
 	/* It stays until throttle_test_exit() */
 	if (!try_module_get(THIS_MODULE))
 		kunit_skip(test, "not for a module that is being removed");
-	t = kzalloc(sizeof(*t), GFP_KERNEL);
+	t = krealloc(NULL, sizeof(*t), GFP_KERNEL | __GFP_ZERO);
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->disk.queue = &t->queue;
 	t->origin_bdev.bd_disk = &t->disk;
