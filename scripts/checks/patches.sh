@@ -72,8 +72,8 @@ exported() {
 }
 
 exports() {
-	git -C "$TREE" grep -ohE 'EXPORT_(PER_CPU_)?SYMBOL[_A-Z]*\(\w+' -- '*.[chS]' |
-		sed 's/.*(//' | sort -u
+	git -C "$TREE" grep -ohE 'EXPORT_(PER_CPU_|TRACEPOINT_)?SYMBOL[_A-Z]*\(\w+' -- '*.[chS]' |
+		sed -E 's/.*TRACEPOINT.*\(/__tracepoint_/; s/.*\(//' | sort -u
 }
 
 BUILDS=
