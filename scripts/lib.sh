@@ -634,6 +634,9 @@ initramfs() {
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
 }
 
+# said_in WHAT SCENARIO: what its head says of that ("needs", "memory", "alone").
+said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
+
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
 # so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
@@ -647,7 +650,7 @@ DISK=
 QEMU_ARGS=()
 qemu() {
 	local machine kunit=0 disk=() memory
-	memory=$(sed -n 's/^# memory: //p' "$VM/scenarios/$4" 2>/dev/null)
+	memory=$(said_in memory "${4%%,*}")
 	[ -z "$DISK" ] || disk=(-drive "file=$DISK,format=raw,if=virtio")
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
@@ -672,7 +675,7 @@ accel() {
 	if ! grep -qs "^$host " "$seen"; then
 		if [ -w /dev/kvm ] &&
 		   qemu kvm 20 "$1" boot "$LOGS/kvm-probe.console" >/dev/null 2>&1 &&
-		   grep -q '^ok boot' "$LOGS/kvm-probe.console"; then
+		   grep -q '^ok 1 - boot' "$LOGS/kvm-probe.console"; then
 			echo "$host kvm" >"$seen"
 		else
 			echo "$host tcg" >"$seen"
@@ -681,20 +684,20 @@ accel() {
 	sed "s/^$host //" "$seen"
 }
 
-# scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario, under ACCEL if that
-# is set. Sets RESULT to what the guest said ("ok", "not ok - WHY") or what became of it ("died",
-# "timed out"), SPLATS to the kinds of splat on its console, and TOOK to the
-# seconds that its last boot took.
+# scenario KERNEL NAME CONSOLE: boots KERNEL for a scenario, or for some ("NAME,NAME"),
+# under ACCEL if that is set. Sets TOOK to the seconds that its last boot took, and
+# RESULT and SPLATS for the (last) one: see judge().
 ACCEL=
 SCENARIO_LIMIT=600 # a scenario takes half a minute on TCG, on an idle host
 scenario() {
-	local kernel=$1 name=$2 console=$3 start rc how try
+	local kernel=$1 name=$2 console=$3 what=$2 start rc how try
+	[[ $name != *,* ]] || what="$(tr , '\n' <<<"${name%,boot}" | wc -l) scenarios"
 	mkdir -p "$(dirname "$console")"
 	: >"$console"
 	how=${ACCEL:-$(accel "$kernel")}
 	for try in 1 2; do
 		start=$SECONDS
-		run "boot ${kernel#"$BUILD"/} for $name ($how)" "$console.qemu" \
+		run "boot ${kernel#"$BUILD"/} for $what ($how)" "$console.qemu" \
 			qemu "$how" "$SCENARIO_LIMIT" "$kernel" "$name" "$console"
 		rc=$?
 		# TCG gets the kernel's patching of itself wrong, once in many boots.
@@ -705,13 +708,24 @@ scenario() {
 		echo "  | it died before its init or any test ran: $console.died; once more"
 	done
 	# shellcheck disable=SC2034
-	TOOK=$((SECONDS - start))
-	RESULT=$(tr -d '\r' <"$console" | grep -E "^(not )?ok $name( |\$)" | tail -n 1 |
-		 sed "s/ $name//")
-	[ -n "$RESULT" ] || { ((rc == 124 || rc == 137)) && RESULT="timed out" || RESULT=died; }
-	SPLATS=$("$VM/splats" "$console" | cut -d: -f1 | sort -u | paste -sd, -)
-	[[ $SPLATS != *kcsan* ]] || [ -n "$(data_races "$console")" ] ||
+	TOOK=$((SECONDS - start)) GUEST_RC=$rc
+	judge "${name##*,}" "$console"
+}
+
+# judge NAME CONSOLE: sets RESULT to what the guest said ("ok", "not ok - WHY") or what
+# became of it ("died", "timed out"), and SPLATS to the kinds of splat on the console.
+judge() {
+	RESULT=$(tr -d '\r' <"$2" | grep -E "^(not )?ok [0-9]+ - $1(:|\$)" | tail -n 1 |
+		 sed -E "s/ [0-9]+ - $1(: )?/ - /; s/^ok.*/ok/")
+	[ -n "$RESULT" ] || { ((GUEST_RC == 124 || GUEST_RC == 137)) && RESULT="timed out" || RESULT=died; }
+	SPLATS=$("$VM/splats" "$2" | cut -d: -f1 | sort -u | paste -sd, -)
+	[[ $SPLATS != *kcsan* ]] || [ -n "$(data_races "$2")" ] ||
 		SPLATS=$(tr , '\n' <<<"$SPLATS" | grep -vx kcsan | paste -sd, -)
+}
+
+# part_of NAME CONSOLE: what belongs to this scenario, if there were some.
+part_of() {
+	awk -v name="$1" '/^# scenario: / { on = ($3 == name "\r" || $3 == name) } on' "$2"
 }
 
 # data_races CONSOLE: those that KCSAN reports and a function of TREE's dm-snap.c

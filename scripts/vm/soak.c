@@ -62,7 +62,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +75,8 @@
 #define SLOT_WRITERS 3
 #define BATCH 16		/* blocks that are read at once to be compared */
 #define LIMIT "/sys/module/dm_snapshot/parameters/snapshot_cow_threshold"
+
+static bool discards_work;
 
 struct device {
 	char name[16], path[32];
@@ -115,7 +116,6 @@ static uint64_t seed;
 static const char *spoil = "";
 static atomic_bool spoilt;
 static bool live_reload;
-static bool discards_work;
 static int control;
 
 static void count(int event)
@@ -369,21 +369,21 @@ static bool settle(struct device *d, int fd, unsigned int b, void *buf, uint64_t
 	}
 }
 
-static void write_one(struct device *d, int fd, unsigned int b, void *buf, bool discard)
+static void discard(struct device *d, int fd, uint64_t from)
 {
-	uint64_t range[2] = { (uint64_t)b * BLOCK, BLOCK };
+	uint64_t range[2] = { from, BLOCK };
+
+	if (ioctl(fd, BLKDISCARD, range))
+		failed("discard on %s: %s", d->name, strerror(errno));
+	count(discards);
+}
+
+static void write_one(struct device *d, int fd, unsigned int b, void *buf)
+{
 	uint64_t old, stamp;
 
 	if (!settle(d, fd, b, buf, &old))
 		return;
-	if (discard) {
-		/* Zeroes, or nothing if there was no exception: read it next time */
-		atomic_store(&d->pending[b], 0);
-		if (ioctl(fd, BLKDISCARD, range))
-			failed("discard on %s: %s", d->name, strerror(errno));
-		count(discards);
-		return;
-	}
 	stamp = atomic_fetch_add(&sh->stamp, 1) + 1;
 	fill(buf, b, stamp);
 	atomic_store(&d->pending[b], stamp);
@@ -393,6 +393,20 @@ static void write_one(struct device *d, int fd, unsigned int b, void *buf, bool 
 	}
 	atomic_compare_exchange_strong(&d->settled[b], &old, EPOCH_OF(old) | stamp);
 	count(d == &sh->origin ? origin_writes : snapshot_writes);
+}
+
+static void discard_one(struct device *d, int fd, unsigned int b, void *buf, bool across)
+{
+	uint64_t old;
+
+	if (across) {
+		/* No chunk is covered, so nothing changes */
+		discard(d, fd, b * (uint64_t)BLOCK + BLOCK / 2);
+	} else if (settle(d, fd, b, buf, &old)) {
+		/* Zeroes, or nothing if it is no whole chunk, or had no exception */
+		atomic_store(&d->pending[b], 0);
+		discard(d, fd, b * (uint64_t)BLOCK);
+	}
 }
 
 static char one_block[BLOCK] __attribute__((aligned(BLOCK)));
@@ -408,7 +422,10 @@ static _Noreturn void writer(struct device *d, int nth, int of, struct rng r)
 		/* Half of the writes go to the same eighth as all other's */
 		hot = below(&r, 2);
 		b = below(&r, (hot ? BLOCKS / 8 : BLOCKS) / of) * of + nth;
-		write_one(d, fd, b, one_block, below(&r, 4) == 0 && d->may_discard);
+		if (!d->may_discard || below(&r, 4))
+			write_one(d, fd, b, one_block);
+		else
+			discard_one(d, fd, b, one_block, b < BLOCKS - 1 && below(&r, 2));
 		ms(below(&r, 16));
 	}
 	_exit(0);
@@ -639,7 +656,7 @@ static void make_snapshot(struct slot *s, unsigned int how, unsigned int flags, 
 	must(fd >= 0 && pwrite(fd, zeroes, sizeof(zeroes), 0) == sizeof(zeroes), s->cow_path);
 	close(fd);
 	s->persistent = *store == 'P';
-	d->may_discard = chunk == 8 && discards_work;
+	d->may_discard = discards_work;
 	snprintf(s->table, sizeof(s->table), "/dev/ram0 %s %s %d%s", s->cow_path, store, chunk,
 		 d->may_discard ? " 1 discard_zeroes_cow" : "");
 	create(d->name, d->path);
@@ -1006,19 +1023,14 @@ static _Noreturn void hog(void)
 			ms(1);
 }
 
-/*
- * Ram disks don't take them up to 6.6, and from 7 on making a snapshot that does
- * is an oops: see the scenario limit-discard.
- */
-static bool have_discards(void)
+static bool have_discards(void) /* Ram disks don't take them up to 6.6 */
 {
 	int fd = open("/sys/block/ram0/queue/discard_max_bytes", O_RDONLY | O_CLOEXEC);
-	struct utsname kernel;
 	char max = '0';
 
-	must(fd >= 0 && read(fd, &max, 1) == 1 && !uname(&kernel), "discard_max_bytes");
+	must(fd >= 0 && read(fd, &max, 1) == 1, "discard_max_bytes");
 	close(fd);
-	return max != '0' && atoi(kernel.release) < 7;
+	return max != '0';
 }
 
 int main(int argc, char **argv)
