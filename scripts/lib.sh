@@ -132,8 +132,9 @@ patches_of() {
 
 # patches_for TREE LIST: the same, without those that have nothing to change in
 # TREE: the KUnit tests if its KUnit lacks what they need (v5.18 has it), the
-# documentation if it isn't yet where it is since v5.3, and the fixes of
-# snapshot_resume() if that suspends nothing (before v4.0).
+# documentation if it isn't yet where it is since v5.3, the fixes of
+# snapshot_resume() if that suspends nothing (before v4.0), and those of discards if
+# it has none (before v5.3).
 PAGE=Documentation/admin-guide/device-mapper/snapshot.rst
 patches_for() {
 	local p
@@ -143,6 +144,7 @@ patches_for() {
 		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
 		0003-* | 0004-*)
 			in_function "$1/$SNAP" snapshot_resume dm_internal_suspend || continue ;;
+		0005-* | 0006-*) grep -qw discard_zeroes_cow "$1/$SNAP" || continue ;;
 		esac
 		echo "$p"
 	done < <(patches_of "$2")
@@ -279,7 +281,7 @@ has() {
 	resume=$(function_of "$f" snapshot_resume)
 	case $2 in
 	0001-*) grep -q '^static void account_start_copy(' "$f" ;;
-	0002-* | upstream/0006-*) grep -qw throttled_writers "$f" ;;
+	0002-* | upstream/0008-*) grep -qw throttled_writers "$f" ;;
 	0003-*)
 		if grep -q 'find_running_merge(' <<<"$resume"; then
 			return 0
@@ -292,6 +294,8 @@ has() {
 		grep -q 's->active = 1;' <<<"${resume#*dm_internal_resume}" || return 0
 		echo "half: snapshot_resume() activates the snapshot before and after the origin is resumed"
 		return 1 ;;
+	0005-*) in_function "$f" io_overlaps_chunk chunk_mask ;;
+	0006-*) in_function "$f" snapshot_io_hints 'discard_granularity.*SECTOR_SHIFT' ;;
 	upstream/0001-*)
 		grep -qw start_throttled_copy "$f" && return
 		in_function "$f" wait_for_in_progress 'atomic_inc\(&s->pending_exceptions_count\)' || return
@@ -299,9 +303,9 @@ has() {
 		echo "half: wait_for_in_progress() counts its writer, but never gives that back"
 		return 1 ;;
 	upstream/0002-*) in_function "$f" snapshot_merge_map 'do_origin\(s->origin, bio, true\)' ;;
-	upstream/0005-*) grep -qw start_throttled_copy "$f" ;;
-	upstream/0007-*) grep -q 'return limit && ' "$f" ;;
-	upstream/0008-*) in_function "$f" origin_write_extent '\(origin_write\(' ;;
+	upstream/0007-*) grep -qw start_throttled_copy "$f" ;;
+	upstream/0009-*) grep -q 'return limit && ' "$f" ;;
+	upstream/0010-*) in_function "$f" origin_write_extent '\(origin_write\(' ;;
 	*-kunit-*) [ -e "$1/drivers/md/tests/dm_snapshot_throttle_kunit.c" ] ;;
 	*-document-*) grep -q snapshot_cow_threshold "$1/$PAGE" ;;
 	*) false ;;
@@ -323,7 +327,7 @@ plan() {
 	partial*) die "$tree has half of a throttle: ${state#partial }; complete that (see 721b1d98fb51 or b21555786f18), or revert it, then run this again" ;;
 	esac
 	while read -r p; do
-		[[ $state = none && $p != 000[34]-* ]] && continue
+		[[ $state = none && $p != 000[3-6]-* ]] && continue
 		if half=$(has "$tree" "$p"); then
 			have+=("${p%%-*}")
 		elif [ -n "$half" ]; then
@@ -334,13 +338,13 @@ plan() {
 	done < <(patches_for "$tree" "$LIST")
 	((!stable)) || only="that is for stable "
 	if ((${#PATCHES[@]})); then
-		[ "$state" != none ] || only="there is for such a tree, the fixes of snapshot_resume(), "
+		[ "$state" != none ] || only="there is for such a tree, the fixes of snapshot_resume() and of discards, "
 		echo "$tree has $what${have[*]:+ and already ${have[*]}}; what it lacks of $LIST ${only}is ${PATCHES[*]%%-*}"
 		[[ $stable = 1 || $state = none ]] || left_out "$tree"
 	elif ((${#have[@]})); then
 		die "$tree has all of $LIST ${only}already (${have[*]}); nothing to do"
 	else
-		die "$tree has no throttle, and its snapshot_resume() suspends no origin; nothing here is for it"
+		die "$tree has no throttle, its snapshot_resume() suspends no origin, and it has no discards; nothing here is for it"
 	fi
 }
 
