@@ -29,6 +29,19 @@ GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup libc6-dev)
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 misuse() { (die "$@"); exit 2; } # called wrongly
 
+# usage [WHAT]: the same, with how to call it, from the head of the script.
+usage() {
+	misuse "${1:+$1; }usage: $(sed -n '/^# usage: /,/^#$/s/^#\( usage:\)\{0,1\} *//p' "$0" | paste -sd' ' | tr -s '\t ' ' ' | sed 's/ $//')"
+}
+
+# What holds for all scripts: --help prints their head, and no argument may be empty.
+for arg; do
+	case $arg in
+	-h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;;
+	'') usage "an argument is empty" ;;
+	esac
+done
+
 # Every process that a script leaves running in the background is in here, and
 # is stopped when the script ends, by whatever way it ends.
 CHILDREN=()

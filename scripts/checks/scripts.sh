@@ -271,6 +271,17 @@ complains() {
 # in_lib COMMAND...: in a shell of its own, with lib.sh.
 in_lib() { bash -c '. "$1/scripts/lib.sh"; shift; eval "$*"' bash "$TOP" "$@"; }
 
+# same_in_all SCRIPT: each option of it, and nothing, with an empty string; an option that
+# it hasn't got; and -h.
+same_in_all() {
+	local option
+	for option in '' $(sed '/^\. /q' "$TOP/scripts/$1" | grep -oE -- '--?[a-z][a-z-]*\b' | sort -u); do
+		complains 2 "is empty; usage: scripts/$1" "$TOP/scripts/$1" ${option:+"$option"} '' || return
+	done
+	complains 2 "'--bad'; usage: scripts/$1" "$TOP/scripts/$1" --bad &&
+		"$TOP/scripts/$1" -h | head -n 1 | grep "^scripts/$1: "
+}
+
 argument_tests() {
 	local status words command n=0
 	while IFS='|' read -r status words command; do
@@ -288,6 +299,18 @@ argument_tests() {
 		2|usage: scripts/backport|backport --check /
 		2|usage: scripts/backport|backport -o
 		2|takes 6.1 or 6.12|demo --linux 5.4
+		2|--linux takes a version|demo --linux
+		2|exclude each other|demo --tree / --linux 6.1
+		1|no such directory|apply /etc/passwd
+		1|no such directory|backport /nowhere
+		1|no such directory|send /nowhere
+		1|is not a directory|send --output /etc/passwd
+		2|check takes a directory|refresh check
+		1|is not empty|refresh check /etc/passwd
+		2|--seed takes a number|soak --seed
+		2|--rounds takes a number|bench --rounds
+		2|--report takes a directory|bench --report
+		1|no results|bench --report /etc/passwd
 		1|is not a git tree|demo --tree /
 		2|usage: scripts/demo|demo --tree
 		2|usage: scripts/send|send --series=
@@ -297,6 +320,9 @@ argument_tests() {
 		2|--linux takes a version|soak --linux latest
 		2|--corrupt takes|soak --corrupt all
 	END
+	for command in apply backport bench check demo refresh send soak; do
+		t "scripts/$command: empty and unknown arguments, --help" "arguments-$command" same_in_all "$command"
+	done
 	t "says what package is missing" arguments-need complains 1 "apt-get install no-such-package" \
 		in_lib 'id() { echo 1000; }; need git no-such-package'
 	t "says that there is no room" arguments-room complains 1 "MiB free and needs 1 GiB" \

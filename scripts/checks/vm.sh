@@ -71,6 +71,7 @@ guest_kernel_with() { # LIST
 }
 
 vm_of_target() {
+	local all
 	guest_kernel upstream || { not_ok "$1: upstream's kernel does not build"; return; }
 	expect frees remove-under-throttle
 	expect frees resume-under-merge
@@ -78,6 +79,7 @@ vm_of_target() {
 	expect overruns limit
 	expect waits rewrite
 	expect corrupts resume-under-write
+	expect corrupts discard
 	expect_passes deadlock nolimit remove-beside-stuck writer-kept-off-cpu
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
@@ -87,7 +89,8 @@ vm_of_target() {
 	expect_passes out-of-order nolimit writer-kept-off-cpu
 	expect_lvm hangs
 	guest_kernel_with series || return
-	expect_passes $(cd "$VM/scenarios" && ls -I boot)
+	mapfile -t all < <(cd "$VM/scenarios" && ls -I boot)
+	expect_passes "${all[@]}"
 	expect_lvm passes
 	expect_reboot
 	t "$1: series.upstream is the source that series was just tried with" "vm-routes-$1" routes
