@@ -24,7 +24,7 @@ BACKPORTS=trixie-backports
 # shellcheck disable=SC2034
 BUILD_PACKAGES=(git gcc make flex bison bc libelf-dev xz-utils)
 # shellcheck disable=SC2034
-GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup libc6-dev)
+GUEST_PACKAGES=(qemu-system-x86 busybox-static dmsetup e2fsprogs libc6-dev)
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 misuse() { (die "$@"); exit 2; } # called wrongly
@@ -617,16 +617,17 @@ guest_kernel() {
 		echo "$id" >"$KERNEL.id"
 }
 
-# initramfs [FILE...]: build/initramfs, from Debian's busybox-static and dmsetup
+# initramfs [FILE...]: build/initramfs, from Debian's busybox-static and DYNAMIC
 # and from scripts/vm, with more scenarios, if any, and more of Debian's
 # PROGRAMS. Made again whenever it is asked for; that takes a second.
 PROGRAMS=()
+DYNAMIC=(/sbin/dmsetup /bin/dd /sbin/mke2fs /sbin/e2fsck)
 initramfs() {
 	local root=$BUILD/initramfs.d lib
 	INITRAMFS=$BUILD/initramfs
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
-	cp /bin/busybox /sbin/dmsetup /bin/dd "${PROGRAMS[@]}" "$root/bin/" &&
+	cp /bin/busybox "${DYNAMIC[@]}" "${PROGRAMS[@]}" "$root/bin/" &&
 		ln -s busybox "$root/bin/sh" &&
 		ln -s writers "$root/bin/spin" &&
 		ln -s writers "$root/bin/fifo" &&
@@ -644,7 +645,7 @@ initramfs() {
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
 	awk '/^::$/ { on = 1; next } /^[^ ]/ { on = 0 } on' "$TOP/Documentation/backporting.rst" |
 		sed 's/^  //' >"$root/scenarios/verify.sh"
-	ldd /sbin/dmsetup /bin/dd "${PROGRAMS[@]}" | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | sort -u |
+	ldd "${DYNAMIC[@]}" "${PROGRAMS[@]}" | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | sort -u |
 		while read -r lib; do
 			mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
 		done

@@ -43,8 +43,10 @@ try() {
 	scripts/apply)
 		gives 2 "usage: scripts/apply" "$TOP/scripts/apply"
 		;;
-	"scripts/demo" | "scripts/demo --tree TREE")
-		gives 2 "--linux takes" "$TOP/scripts/demo" "${args[@]}" --linux none
+	"scripts/demo" | "scripts/demo --upstream")
+		gives 2 "--linux takes" "$TOP/scripts/demo" "${args[@]}" --linux none ;;
+	"scripts/demo --tree TREE")
+		gives 2 "exclude each other" "$TOP/scripts/demo" "${args[@]}" --linux 6.12
 		;;
 	"scripts/send" | "scripts/send "*) # for real in group mail
 		gives 2 "--series takes" "$TOP/scripts/send" "${args[@]}" --series none

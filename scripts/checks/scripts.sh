@@ -310,7 +310,7 @@ argument_tests() {
 		2|--seed takes a number|soak --seed
 		2|--rounds takes a number|bench --rounds
 		2|--report takes a directory|bench --report
-		1|no results|bench --report /etc/passwd
+		1|has no results.csv|bench --report /etc/passwd
 		1|is not a git tree|demo --tree /
 		2|usage: scripts/demo|demo --tree
 		2|usage: scripts/send|send --series=

@@ -95,7 +95,9 @@ vm_of_target() {
 	expect_reboot
 	t "$1: series.upstream is the source that series was just tried with" "vm-routes-$1" routes
 	case $1 in
-	6.1 | 6.12) for_real scripts/demo --linux "$1" ;;
+	6.1 | 6.12)
+		for_real scripts/demo --linux "$1"
+		for_real scripts/demo --upstream --linux "$1" ;;
 	*) skip "$1: scripts/demo takes 6.1 and 6.12 only" ;;
 	esac
 }
@@ -107,7 +109,7 @@ for_real() {
 	log=$LOGS/check-$(tr ' /' - <<<"$*").log
 	if run "$*" "$log" "$TOP/$1" "${@:2}" && ! grep -q ' admitted.*NOT REACHED' "$log"; then
 		ok "$*"
-		grep -E ' (deadlock|admitted) ' "$log" | sed 's/^/        /'
+		grep -E ' (deadlock|remove-under-throttle|admitted) ' "$log" | sed 's/^/        /'
 	else
 		not_ok "$*: $log"
 	fi
