@@ -796,7 +796,7 @@ static const struct no_copy {
 	{ "write of a pending chunk", SNAPSHOT, REQ_OP_WRITE, 0, PENDING, NONE,
 	  DM_MAPIO_SUBMITTED },
 	{ "discard of nothing", SNAPSHOT, REQ_OP_DISCARD, 0, NEW, NONE, DM_MAPIO_SUBMITTED },
-	{ "discard of a part", SNAPSHOT, REQ_OP_DISCARD, 512, COPIED, NONE, DM_MAPIO_REMAPPED },
+	{ "discard of a part", SNAPSHOT, REQ_OP_DISCARD, 512, COPIED, NONE, DM_MAPIO_SUBMITTED },
 	{ "write to an invalid snapshot", SNAPSHOT, REQ_OP_WRITE, 512, NEW, INVALID,
 	  DM_MAPIO_KILL },
 	{ "write to a full one", SNAPSHOT, REQ_OP_WRITE, 512, NEW, NO_SPACE, DM_MAPIO_KILL },
