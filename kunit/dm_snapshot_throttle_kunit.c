@@ -538,6 +538,9 @@ static bool all_has_ended(struct kunit *test)
 	bool ended = true;
 	int i;
 
+	/* First: a writer that is idle has added its copy to "direct" */
+	for (i = 0; i < MAX_WRITERS && t->writer[i]; i++)
+		ended &= idle(test, i) && bios_ended(test, i) >= t->writer[i]->bios;
 	for (i = 0; i < MAX_SNAPSHOTS; i++) {
 		if (!t->snap[i])
 			continue;
@@ -545,8 +548,6 @@ static bool all_has_ended(struct kunit *test)
 			account_end_copy(&t->snap[i]->s);
 		ended &= !pending(t->snap[i]);
 	}
-	for (i = 0; i < MAX_WRITERS && t->writer[i]; i++)
-		ended &= idle(test, i) && bios_ended(test, i) >= t->writer[i]->bios;
 
 	return ended;
 }

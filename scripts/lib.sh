@@ -157,7 +157,7 @@ patches_for() {
 		*-document-*) [ -e "$1/$PAGE" ] || continue ;;
 		0003-* | 0004-*)
 			in_function "$1/$SNAP" snapshot_resume dm_internal_suspend || continue ;;
-		0005-* | 0006-*) grep -qw discard_zeroes_cow "$1/$SNAP" || continue ;;
+		0005-* | 0006-*) grep -qw parse_snapshot_features "$1/$SNAP" || continue ;;
 		esac
 		echo "$p"
 	done < <(patches_of "$2")
@@ -307,7 +307,7 @@ has() {
 		grep -q 's->active = 1;' <<<"${resume#*dm_internal_resume}" || return 0
 		echo "half: snapshot_resume() activates the snapshot before and after the origin is resumed"
 		return 1 ;;
-	0005-*) in_function "$f" io_overlaps_chunk chunk_mask ;;
+	0005-*) in_function "$f" snapshot_map 'bi_sector & s->store->chunk_mask' ;;
 	0006-*) in_function "$f" snapshot_io_hints 'discard_granularity.*SECTOR_SHIFT' ;;
 	upstream/0001-*)
 		grep -qw start_throttled_copy "$f" && return

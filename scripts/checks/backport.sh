@@ -125,16 +125,19 @@ refusals() {
 		refuses_after "does not fit snapshot_resume()" \
 		'/^static void snapshot_resume/,/^}/s/s->active = 1;/set_active(s);/'
 	t "refuses a copy that is counted on one way only" backport-one-way \
-		refuses_after "hands kcopyd a copy that it does not count" \
-		'/^static void start_full_bio/,/^}/s/^\tdown\(.*/\tif (pe->started)\n\t\tgoto counted;\n&\ncounted:/'
+		refuses_after "zero_exception() hands kcopyd a copy that it does not count" \
+		'/^static void zero_exception/,/^}/{s/^\tdest.count = .*/&\n\tif (!dest.sector)\n\t\tgoto counted;/; s/^\tdm_kcopyd_zero/counted:\n&/}'
 	t "refuses a callback that ends early on one way" backport-early-end \
 		refuses_after "copy_callback() does not count the end" \
 		'/^static void copy_callback/,/^}/s/^\tpe->copy_error = .*/&\n\tif (!s)\n\t\treturn;/'
-	t "refuses a snapshot_merge_map() that keeps its lock" backport-held \
-		refuses_after "snapshot_merge_map() waits with a lock held" \
+	t "refuses a snapshot_map() that keeps its lock" backport-held \
+		refuses_after "snapshot_map() waits with a lock held" \
+		'/^static int snapshot_map/,/^}/{/^\t\t\tup_read\(&s->lock\);$/{N; /\n$/s/.*\n//}}'
+	t "refuses a snapshot_merge_map() that keeps it" backport-held-merge \
+		refuses_after "does not fit snapshot_merge_map()" \
 		'/^static int snapshot_merge_map/,/^}/{s/^\t\tup_write.*/\t\tcond_resched();/}'
 	BASE=upstream
-	t "refuses a snapshot_merge_map() of upstream's that keeps it" backport-held-upstream \
+	t "refuses a snapshot_merge_map() of upstream's that it doesn't know" backport-merge-upstream \
 		refuses_after "does not fit snapshot_merge_map()" \
 		'/^static int snapshot_merge_map/,/^}/{s/do_origin\(s->origin, bio, false\)/do_origin(s->origin, bio, !bio)/}'
 	BASE=semaphore
@@ -150,7 +153,7 @@ refuses_names() {
 		git -C "$SMALL" grep -l wait_for_completion_io -- include | sed "s,^,$SMALL/," |
 			xargs sed -i s/wait_for_completion_io/wait_for_completion_of_io/ &&
 		git -C "$SMALL" commit -qam completion &&
-		refuses "has no wait_for_completion_io; backport that first" "$SMALL"
+		refuses "has no wait_for_completion_io, which these patches use; backport that first" "$SMALL"
 }
 
 # What trees can't be bent into, as the patches bring it: faults in the outcome
@@ -171,8 +174,8 @@ proofs() {
 	t "prove.cocci: two ends" prove-twice unproven \
 		'^zero_callback\(\) does not count the end' 's/^\tbio->bi_status = write_err.*/&\n\taccount_end_copy(s);/'
 	t "prove.cocci: a copy that is started under _origins_lock" prove-held unproven \
-		'^do_origin\(\) waits with a lock held' \
-		'/^static int do_origin\(.*\)$/,/^}/{/up_read/d}'
+		'^[a-z_]+\(\) waits with a lock held' \
+		'/^\t\tup_read\(&_origins_lock\);$/{N;N;/if \(pe\)/s/^[^\n]*\n//}'
 	t "prove.cocci: a throttle that is initialised too late" prove-early unproven \
 		'^snapshot_ctr\(\) uses the throttle before' '/^\tINIT_LIST_HEAD\(&s->throttled_writers/d'
 	t "prove.cocci: an origin that is resumed too early" prove-resumed unproven \

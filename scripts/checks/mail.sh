@@ -143,7 +143,7 @@ send_tests() {
 	GIT_CEILING_DIRECTORIES=$s t "send: refuses what is no git tree" send-nogit \
 		refuses "is not a git tree" "$s/plain"
 	t "send: refuses a series that doesn't fit" send-unfit \
-		refuses "needs --series upstream" "$s/upstream" --series=semaphore
+		refuses "needs --series upstream" "$s/upstream" --series semaphore
 	t "send: refuses a tree that can't name its maintainers" send-nomaintainers \
 		refuses "get_maintainer.pl" "$s/upstream"
 	edit "$s/upstream" '/in_progress/d'

@@ -86,13 +86,13 @@ apply_tests() {
 	t "apply: a tree without the page gets all but the documentation" apply-nopage accepts "$d" "$(all_of "$d" series)"
 	t "apply: refuses a tree that has it" apply-again refuses "nothing to do" "$s/semaphore"
 	small_tree "$d" base
-	t "apply: --stable takes four patches of series.upstream" apply-stable accepts "$d" 4 --stable
+	t "apply: --stable takes six patches of series.upstream" apply-stable accepts "$d" 6 --stable
 	t "apply: --stable then has nothing to do" apply-stable-again \
-		refuses "that is for stable already (upstream/0001 upstream/0002 0003 0004); nothing to do" "$d" --stable
+		refuses "that is for stable already (upstream/0001 upstream/0002 0003 0004 0005 0006); nothing to do" "$d" --stable
 	t "apply: a tree with what is for stable gets the rest" apply-stable-rest \
-		accepts "$d" "$(($(all_of "$d" series.upstream) - 4))"
+		accepts "$d" "$(($(all_of "$d" series.upstream) - 6))"
 	small_tree "$d" HEAD
-	t "apply: --stable takes four patches of series" apply-stable-semaphore accepts "$d" 4 --stable
+	t "apply: --stable takes six patches of series" apply-stable-semaphore accepts "$d" 6 --stable
 
 	t "apply: refuses what isn't there" apply-missing refuses "no such directory" "$s/nowhere"
 	mkdir -p "$s/plain"
@@ -115,10 +115,10 @@ apply_tests() {
 
 	small_tree "$d" HEAD
 	edit "$d" '/cow_count/d'
-	t "apply: a tree with no throttle gets the fixes of snapshot_resume()" apply-none accepts "$d" 2
+	t "apply: a tree with no throttle gets the fixes of snapshot_resume() and discards" apply-none accepts "$d" 4
 	small_tree "$d" HEAD
-	edit "$d" '/cow_count/d; /dm_internal_(suspend|resume)/d'
-	t "apply: one that suspends no origin gets nothing" apply-none-at-all refuses "nothing here is for it" "$d"
+	edit "$d" '/cow_count/d; /dm_internal_(suspend|resume)/d; /parse_snapshot_features/d'
+	t "apply: one that has no discards and suspends no origin gets nothing" apply-none-at-all refuses "nothing here is for it" "$d"
 	small_tree "$d" base
 	edit "$d" '/^static bool wait_for_in_progress/,/^}/s/^\t\t\tif \(unlock_origins\)/\t\t\tatomic_inc(\&s->pending_exceptions_count);\n&/'
 	t "apply: refuses half of a patch" apply-half-patch refuses "never gives that back" "$d"

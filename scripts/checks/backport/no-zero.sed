@@ -3,5 +3,5 @@
 /^static void zero_exception/,/^}/d
 /^static int snapshot_map/,/^}/{
 	/Zeroes don't count/d
-	/bio_op\(bio\) == REQ_OP_DISCARD\) &&/,/^\t\t}/d
+	/^\t\tif \(unlikely\(bio_op\(bio\) == REQ_OP_DISCARD\)/,/^\t\t}/d
 }
