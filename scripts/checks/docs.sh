@@ -65,7 +65,6 @@ try() {
 		;;
 	"scripts/check" | "scripts/check "* | "TARGETS=6.1 scripts/check "* | "PEERS="*" scripts/check "* | "MUTANTS="*" scripts/check "*)
 		[[ $line == [A-Z]*=* ]] && args=("${args[@]:1}")
-		args=("${args[@]/#all/none}") # "all" is no group
 		gives 2 "no group 'none'" "$TOP/scripts/check" "${args[@]}" none
 		;;
 	"scripts/refresh")

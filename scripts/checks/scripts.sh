@@ -290,6 +290,7 @@ argument_tests() {
 		t "refuses: scripts/$command" "arguments-$n" complains "$status" "$words" "$TOP/scripts/"$command
 	done <<-END
 		2|no group|check nothing
+		2|is every group|check all model
 		2|takes directories|check trees
 		2|no such directory|check trees /nowhere
 		2|no git tree of a kernel|check trees /proc/self
