@@ -767,7 +767,7 @@ data_races() {
 #		function and kcopyd's worker in down_read() below its callback
 #   frees	KASAN saw wait_for_in_progress() or snapshot_resume() use a
 #		snapshot that was freed
-#   herds	more than one writer was woken for one place
+#   herds	more than one writer was woken for one slot
 #   overruns	a path admits more writers than the limit allows
 #   corrupts	a snapshot has not kept what its origin had
 #   waits	a write that needs no copy waits for those that do
@@ -777,7 +777,7 @@ verdict() {
 	local hung
 	if [ "$RESULT" = ok ] && [ -z "$SPLATS" ]; then
 		echo passes
-	elif [[ $RESULT == "not ok - "*" writers woken for one place" && -z $SPLATS ]]; then
+	elif [[ $RESULT == "not ok - "*" writers woken for one slot" && -z $SPLATS ]]; then
 		echo herds
 	elif [[ $RESULT == "not ok - BAD: writers sleep with the lock held"* && -z $SPLATS ]]; then
 		echo tells

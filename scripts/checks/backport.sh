@@ -27,8 +27,8 @@ LIKE=(
 	"RHEL 7:upstream:blank-lines unsigned unsigned-throttle generic-make-request mempool eio bi_bdev bio-rw flush bi_sector"
 )
 # What such a file says, in words of the kernel whose headers it is compiled with.
-OLD_WORDS="-Dgeneric_make_request=submit_bio_noacct -Dbio_rw=bio_data_dir
-	-Dbi_rw=bi_opf -DREQ_FLUSH=REQ_PREFLUSH"
+OLD_WORDS="-Dgeneric_make_request=submit_bio_noacct -Dbio_rw=bio_data_dir"
+OLD_WORDS+=" -Dbi_rw=bi_opf -DREQ_FLUSH=REQ_PREFLUSH"
 
 bend() { # FILE BEND...
 	local f=$1 b
@@ -65,9 +65,9 @@ shape() {
 		<(for p in "$out"/*.patch; do subject_of "$p"; done) || return
 	grep -lq '^\[ adapted to this tree' "$out"/*.patch || return
 	[[ " $* " != *" bi_sector "* ]] || return 0 # nothing compiles that today
-	cp "$dir/$SNAP" "$TREE/$SNAP" && compile_snap "" "KCFLAGS=${OLD_WORDS//[$'\n\t']/ }" >"$out.log" 2>&1
-	grep -A 10 "dm-snap.c.*\(warning\|error\):" "$out.log" && return 1
-	[ -e "$OBJ/drivers/md/dm-snap.o" ] && rm "$OBJ/drivers/md/dm-snap.o"
+	cp "$dir/$SNAP" "$TREE/$SNAP" && again "$out.log" "$OLD_WORDS" \
+		compile_snap "" V=1 "KCFLAGS=$OLD_WORDS" || return
+	! grep -A 10 "dm-snap.c.*\(warning\|error\):" "$out.log"
 }
 
 shapes() {

@@ -11,8 +11,10 @@ kunit_py() {
 		--build_dir="$BUILD/kunit-$v" --jobs="$JOBS" "$@")
 }
 
-kunit_tree() { # V: TREE has series.upstream
-	need "${BUILD_PACKAGES[@]}" python3
+# kunit_tree V: TREE has series.upstream.
+KUNIT_PACKAGES=("${BUILD_PACKAGES[@]}" python3)
+kunit_tree() {
+	need "${KUNIT_PACKAGES[@]}"
 	tree "$1" && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" && return
 	not_ok "kunit: no $1 with series.upstream: $LOGS/check-apply-kunit.log"
 	return 1
@@ -48,8 +50,22 @@ uml() { # LINUX [PARAMETER...]: the KUnit tests in this UML kernel
 	"$linux" kunit.enable=1 mem=1G console=tty kunit_shutdown=halt "$@" </dev/null
 }
 
+# work_tree: KUNIT_TREE is one of 6.12's, so that others can use that meanwhile.
+work_tree() {
+	KUNIT_TREE=$BUILD/kunit-tree
+	tree 6.12 || return
+	git -C "$KUNIT_TREE" rev-parse -q --verify base >/dev/null 2>&1 && return
+	rm -rf "$KUNIT_TREE"
+	git -C "$TREE" worktree prune &&
+		git -C "$TREE" worktree add --quiet --detach "$KUNIT_TREE" base
+}
+
 group_kunit() {
-	kunit_tree 6.12 || return
+	need "${KUNIT_PACKAGES[@]}"
+	[ -n "${KUNIT_TREE:-}" ] || work_tree || { not_ok "kunit: no source tree"; return; }
+	TREE=$KUNIT_TREE
+	at "$TREE" base && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" ||
+		{ not_ok "kunit: no 6.12 with series.upstream: $LOGS/check-apply-kunit.log"; return; }
 	kunit_passes "6.12: kunit.py on UML" 6.12 --timeout=300
 	t "6.12: the tests execute every line and branch of the throttle" coverage coverage
 	tail -n 1 "$LOGS/check-coverage.log" | sed 's/^/        /'

@@ -52,24 +52,33 @@ quilt_list() {
 		git reset -q && git diff --exit-code && ! git ls-files --others | grep .)
 }
 
-# warnings: what W=1 and sparse say, without line numbers, of TREE's dm-snap.c,
-# which is all that the patches compile. Fails if it doesn't compile. It takes kbuild
-# a quarter of a minute to get to these two commands, so they are repeated as it
-# printed them, as long as nothing changes its configuration.
-warnings() {
-	local out=$LOGS/check-warnings.log how=$OBJ/warnings.sh key
-	key="# $(git -C "$TREE" rev-parse HEAD:drivers/md/Kconfig) $(fragment | sha256sum)"
+# again OUT KEY COMMAND...: compiles TREE's dm-snap.c in OBJ, by COMMAND, which has make
+# print what it does (V=1). It takes kbuild a quarter of a minute to get to those two
+# commands, so the next time they are repeated as it printed them, as long as KEY says
+# that its configuration is the same. What is said is in OUT.
+again() {
+	local out=$1 how=$OBJ/again.sh key
+	key="# $(git -C "$TREE" rev-parse base) $2"
+	shift 2
 	rm -f "$OBJ/drivers/md/dm-snap.o"
 	if [ "$(head -n 1 "$how" 2>/dev/null)" = "$key" ]; then
 		(cd "$OBJ" && sh -e "$how") >"$out" 2>&1
 	else
 		rm -f "$how"
-		guest_config >"$out" 2>&1 &&
-			make -C "$TREE" O="$OBJ" V=1 -j"$JOBS" W=1 C=2 drivers/md/dm-snap.o >"$out" 2>&1 &&
-			{ echo "$key"; grep -E '^ .*/dm-snap\.c( |;|$)' "$out"; } >"$how"
-	fi || { cat "$out"; return 1; }
-	[ -e "$OBJ/drivers/md/dm-snap.o" ] || { echo "nothing was compiled"; return 1; }
+		"$@" >"$out" 2>&1 && { echo "$key"; grep -E '^ .*/dm-snap\.c( |;|$)' "$out"; } >"$how"
+	fi && [ -e "$OBJ/drivers/md/dm-snap.o" ] || { cat "$out"; return 1; }
+}
+
+# warnings: what W=1 and sparse say, without line numbers, of TREE's dm-snap.c,
+# which is all that the patches compile. Fails if it doesn't compile.
+warnings() {
+	local out=$LOGS/check-warnings.log
+	again "$out" "$(git -C "$TREE" rev-parse HEAD:drivers/md/Kconfig) $(fragment | sha256sum)" \
+		checked_snap || return
 	sed -En "/(warning|error): /{ s,^$TREE/,,; s/:[0-9]+:[0-9]+:/:/p }" "$out" | sort
+}
+checked_snap() {
+	guest_config && make -C "$TREE" O="$OBJ" V=1 -j"$JOBS" W=1 C=2 drivers/md/dm-snap.o
 }
 
 # exported FILE: what dm-snap.c, which may be a module, wants from elsewhere in
@@ -149,11 +158,11 @@ patches_of_target() {
 		git -C "$TREE" tag -f "tip-$list" >/dev/null
 		at "$TREE" "$tip"
 		t "$v: quilt push -a of $list" "quilt-$v-$list" quilt_list "$list" "tip-$list"
-		at "$TREE" "tip-$list"
-		while read -r p; do
-			t "$v: checkpatch --strict ${p%.patch}" "checkpatch-$v-${p//\//-}" checkpatch "$p"
-		done < <(patches_of "$list")
 	done
+	at "$TREE" tip-series.upstream
+	while read -r p; do
+		t "$v: checkpatch --strict ${p%.patch}" "checkpatch-$v-${p//\//-}" checkpatch "$p"
+	done < <(cd "$TOP/patches" && find . -name '*.patch' -printf '%P\n' | sort)
 	t "$v: kunit/ has the bytes that the series brings" "kunit-bytes-$v" \
 		diff -u "$TOP/kunit/$KUNIT_TEST" "$TREE/drivers/md/tests/$KUNIT_TEST"
 	t "$v: the routes meet" "meet-$v" meet
@@ -164,7 +173,7 @@ patches_of_target() {
 	fi
 	t "$v: dm-snap.c compiles as Debian ships it" "warnings-$v" warnings
 	exports >"$LOGS/check-warnings-$v.log.exports"
-	grep -q '^  *sparse ' "$OBJ/warnings.sh" ||
+	grep -q '^  *sparse ' "$OBJ/again.sh" ||
 		skip "$v: sparse: this kernel wants a newer one than Debian has; W=1 only"
 	at_every_step series.revert "$v"
 	at_every_step series "$v"
