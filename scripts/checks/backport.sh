@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck source=../lib.sh disable=SC2153
+# shellcheck source=../lib.sh disable=SC2153,SC2034
 # Group "backport" of scripts/check: scripts/backport on trees of many shapes.
 #
 # Debian's 6.1, with the semaphore or as it is, is bent into what other trees look
