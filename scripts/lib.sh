@@ -619,8 +619,10 @@ guest_kernel() {
 
 # initramfs [FILE...]: build/initramfs, from Debian's busybox-static and DYNAMIC
 # and from scripts/vm, with more scenarios, if any, and more of Debian's
-# PROGRAMS. Made again whenever it is asked for; that takes a second.
+# PROGRAMS, and with what is in MODULES, below lib/modules. Made again whenever it is
+# asked for; that takes a second.
 PROGRAMS=()
+MODULES=
 DYNAMIC=(/sbin/dmsetup /bin/dd /sbin/mke2fs /sbin/e2fsck)
 initramfs() {
 	local root=$BUILD/initramfs.d lib
@@ -643,6 +645,7 @@ initramfs() {
 		ln -s soak "$root/bin/hog" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
+	[ -z "$MODULES" ] || { mkdir "$root/lib" && cp -r "$MODULES" "$root/lib/modules"; } || return
 	awk '/^::$/ { on = 1; next } /^[^ ]/ { on = 0 } on' "$TOP/Documentation/backporting.rst" |
 		sed 's/^  //' >"$root/scenarios/verify.sh"
 	ldd "${DYNAMIC[@]}" "${PROGRAMS[@]}" | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | sort -u |
