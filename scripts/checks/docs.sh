@@ -67,6 +67,9 @@ try() {
 		[[ $line == [A-Z]*=* ]] && args=("${args[@]:1}")
 		gives 2 "no group 'none'" "$TOP/scripts/check" "${args[@]}" none
 		;;
+	"scripts/module" | "scripts/module "*) # for real in group module
+		gives 2 "one of --install" "$TOP/scripts/module" "${args[@]}" --install --uninstall
+		;;
 	"scripts/refresh")
 		gives 2 "unknown command 'none'" "$TOP/scripts/refresh" none
 		;;

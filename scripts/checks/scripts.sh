@@ -316,12 +316,17 @@ argument_tests() {
 		2|usage: scripts/demo|demo --tree
 		2|usage: scripts/send|send --series=
 		2|unknown command|refresh everything
+		2|takes an argument|module --kernel
+		2|one of --install|module --install --uninstall
+		2|--uninstall builds nothing|module --uninstall -o /tmp
+		2|takes a release|module --kernel ../..
+		1|no kernel 1.0-none|module --kernel 1.0-none
 		2|MINUTES is a number|soak 0
 		2|--seed takes a number|soak --seed mine
 		2|--linux takes a version|soak --linux latest
 		2|--corrupt takes|soak --corrupt all
 	END
-	for command in apply backport bench check demo refresh send soak; do
+	for command in apply backport bench check demo module refresh send soak; do
 		t "scripts/$command: empty and unknown arguments, --help" "arguments-$command" same_in_all "$command"
 	done
 	t "says what package is missing" arguments-need complains 1 "apt-get install no-such-package" \
