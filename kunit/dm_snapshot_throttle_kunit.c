@@ -23,7 +23,7 @@
  * [3] the limit was lowered while 4 copies were in flight
  * [4] once the newcomer has come: nobody looks before
  *
- * "queued, copy ends": the place is handed over, the writer counts before it runs.
+ * "queued, copy ends": the slot is handed over, the writer counts before it runs.
  *
  * The snapshots here are registered for an origin of their own, and have a real
  * kcopyd client. Their chunks have 8 sectors, but chunk_size is 0: kcopyd has

@@ -93,8 +93,9 @@ try() {
 		kunit_takes "$line"
 		;;
 	git\ *) # the backport: in their order, in one repository
+		line=${line//\/path\/to/$TOP}
 		(cd "$DOCS/stable" && GIT_EDITOR=true eval "${line//COMMIT/mainline}" </dev/null) &&
-			if [[ $line == "git format-patch"* ]]; then backport_mail; fi
+			if [[ $line == *--subject-prefix=* ]]; then backport_mail; fi
 		;;
 	*)
 		echo "nothing in scripts/checks/docs.sh tries this line; add what does"

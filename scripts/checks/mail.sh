@@ -87,8 +87,8 @@ cover() {
 	[ "$1" = upstream ] && cover=$TOP/patches/upstream/cover-letter
 	mail=$(echo "$BUILD/mails-$1"/0000-*.eml)
 	! grep -n EDITME "$mail" || return
-	diff <(sed -e 1,2d -e '/^# /d' "$cover" | sed '/^$/d') \
-		<(sed -e '1,/^$/d' "$mail" | sed -n '1,/^Changes in v/p' | sed '/^$/d') &&
+	diff <(sed -e 1,2d -e '/^# /d' -e '/^$/d' -e '/^---$/,$d' "$cover") \
+		<(sed '1,/^$/d' "$mail" | sed -e '/^$/d' -e '/^---$/,$d') &&
 		git -C "$TREE" cat-file -e "$(sed -n 's/^base-commit: //p' "$mail")^{commit}" &&
 		grep -qxF "change-id: $(sed -n 's/^# change-id: //p' "$cover")" "$mail"
 }

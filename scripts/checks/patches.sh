@@ -27,12 +27,11 @@ patch_lists() {
 	return $rc
 }
 
-# checkpatch PATCH, by the target's own rules. Debian's tree has no history in
-# which to look commits up; MAINTAINERS has all of drivers/md/ already; and
-# 6.1's rules don't know that Closes: is a link.
+# checkpatch PATCH, by the target's own rules. Debian's tree has no history in which to
+# look commits up, and 6.1's rules don't know that Closes: is a link.
 checkpatch() {
 	local script=$TREE/scripts/checkpatch.pl said
-	local ignore=UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES
+	local ignore=UNKNOWN_COMMIT_ID
 	grep -q Closes "$script" || ignore+=,COMMIT_LOG_LONG_LINE
 	# Debian's python has the modules that its SPDX check needs. Silent means
 	# that it hasn't got a word to say.
