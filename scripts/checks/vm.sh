@@ -86,12 +86,13 @@ vm_of_target() {
 	expect waits rewrite
 	expect corrupts resume-under-write
 	expect corrupts discard
-	expect_passes deadlock nolimit remove-beside-stuck writer-kept-off-cpu
+	expect_passes deadlock nolimit remove-beside-stuck takers writer-kept-off-cpu
 	guest_kernel_with series.revert || return
 	expect hangs deadlock
 	expect tells verify
 	expect hangs verify-hang
 	expect hangs remove-beside-stuck
+	[ "$g" != targets ] || expect_by_taker
 	expect_passes out-of-order nolimit writer-kept-off-cpu
 	expect_lvm hangs 4
 	guest_kernel_with series || return
@@ -136,6 +137,15 @@ expect_lvm() { # VERDICT [BOOTS]
 	initramfs "$VM/lvm" && expect "$1" lvm "${2:-1}" || not_ok "no initramfs with lvm and fio"
 	PROGRAMS=()
 	initramfs
+}
+
+# The deadlock by each of those that write-lock _origins_lock.
+expect_by_taker() {
+	local GUEST_ARGS
+	for GUEST_ARGS in taker={snapshot_{ctr,dtr,resume},origin_{resume,postsuspend}}; do
+		echo "  $GUEST_ARGS:"
+		expect hangs takers
+	done
 }
 
 # A machine is reset, and boots again with the disk that it had.
