@@ -157,8 +157,8 @@ patches_of_target() {
 		git -C "$TREE" tag -f "tip-$list" >/dev/null
 		at "$TREE" "$tip"
 		t "$v: quilt push -a of $list" "quilt-$v-$list" quilt_list "$list" "tip-$list"
+		at "$TREE" "tip-$list"
 	done
-	at "$TREE" tip-series.upstream
 	while read -r p; do
 		t "$v: checkpatch --strict ${p%.patch}" "checkpatch-$v-${p//\//-}" checkpatch "$p"
 	done < <(cd "$TOP/patches" && find . -name '*.patch' -printf '%P\n' | sort)
