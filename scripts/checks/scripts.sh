@@ -345,11 +345,21 @@ argument_tests() {
 		in_lib 'BUILD=$BUILD/locked; mkdir -p $BUILD; exec 8>$BUILD/lock; flock 8; unset BUILD_LOCKED; lock_build'
 }
 
+# blktests: the mails in patches/blktests/ make git commits, of tests that shellcheck has
+# nothing to say of, by that suite's own rules; what they source of it isn't here.
+blktests() (
+	dir=$BUILD/blktests
+	rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" && git init -q && commits_as_check &&
+		git am "$TOP"/patches/blktests/*.patch && [ -x tests/dm/003 ] && [ -x tests/dm/004 ] &&
+		shellcheck -x -e SC2119,SC2034,SC2154,SC1091 tests/dm/00[34] common/dm_snapshot
+)
+
 group_scripts() {
 	need git shellcheck make xz-utils gnuplot-nox
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
 		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send,soak} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
+	t "the tests for blktests: git am, shellcheck" blktests blktests
 	t "shellcheck of the guest's scripts" shellcheck-guest \
 		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm,peers,reboot} "$VM"/scenarios/*
 	splat_tests
