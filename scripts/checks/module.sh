@@ -28,10 +28,12 @@ distro_initramfs() {
 	local kernel=lib/modules/$RELEASE MODULES=$BUILD/distro-modules/lib/modules
 	rm -rf "$BUILD/distro-modules"
 	mkdir -p "$MODULES" && cd "$DISTRO" &&
-		modprobe -d "$DISTRO" -S "$RELEASE" --show-depends -a brd loop dm-delay dm-snapshot |
-		sed -n "s,^insmod $DISTRO/\([^ ]*\).*,\1,p" | sort -u |
-		xargs cp --parents -t "$BUILD/distro-modules" "$kernel"/modules.{order,builtin,builtin.modinfo} \
-			"$(find "$kernel/kernel" -name 'dm-snapshot.ko*')" &&
+		{
+			modprobe -d "$DISTRO" -S "$RELEASE" --show-depends -a brd loop dm-delay dm-snapshot |
+				sed -n "s,^insmod $DISTRO/\([^ ]*\).*,\1,p"
+			find "$kernel/kernel" -name 'dm-snapshot.ko*' # also beside ours
+		} | sort -u |
+		xargs cp --parents -t "$BUILD/distro-modules" "$kernel"/modules.{order,builtin,builtin.modinfo} &&
 		depmod -b "$BUILD/distro-modules" "$RELEASE" && initramfs "$VM/hotfix"
 }
 

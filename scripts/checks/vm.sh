@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Groups "vm" and "rt" of scripts/check: scenarios in guests.
 
 # expect VERDICT SCENARIO [BOOTS]: boots KERNEL for SCENARIO; so many times at most, until
