@@ -42,6 +42,7 @@ module_of() { # META
 	local PROGRAMS=(/sbin/{lvm,modprobe,insmod})
 	local -x INSTALL_MOD_PATH=$DISTRO
 	distro_kernel "$1" >"$LOGS/module-unpack.log" 2>&1 || { not_ok "$1: $LOGS/module-unpack.log"; return; }
+	"$TOP/scripts/module" --kernel "$RELEASE" --uninstall >/dev/null 2>&1 # of an earlier run
 	distro_initramfs || { not_ok "$RELEASE: no initramfs"; return; }
 	echo "module: $RELEASE, as Debian ships it"
 	expect overruns limit
