@@ -51,7 +51,7 @@ module_of() { # META
 	for_real scripts/module --kernel "$RELEASE" --install
 	distro_initramfs || { not_ok "$RELEASE: no initramfs with our module"; return; }
 	echo "module: $RELEASE, with our module"
-	expect_passes deadlock limit herd rewrite nolimit resume-under-write discard
+	expect_passes deadlock limit herd rewrite nolimit takers discard
 	expect passes hotfix
 	t "$RELEASE: what scripts/module refuses" "module-refuses-$RELEASE" module_refuses
 	for_real scripts/module --kernel "$RELEASE" --uninstall
