@@ -55,19 +55,20 @@ quilt_list() {
 }
 
 # again OUT KEY COMMAND...: compiles TREE's dm-snap.c in OBJ, by COMMAND, which has make
-# print what it does (V=1). It takes kbuild a quarter of a minute to get to those two
-# commands, so the next time they are repeated as it printed them, as long as KEY says
-# that its configuration is the same. What is said is in OUT.
+# print what it does (V=1). It takes kbuild a minute to get to those two commands, so the
+# next time they are repeated as it printed them, with the configuration that it had, as
+# long as KEY is the same. What is said is in OUT.
 again() {
-	local out=$1 how=$OBJ/again.sh key
-	key="# $(git -C "$TREE" rev-parse base) $2"
+	local out=$1 how
+	how=$OBJ/again/$(sha256sum <<<"$(git -C "$TREE" rev-parse base) $2" | cut -c 1-16)
 	shift 2
 	rm -f "$OBJ/drivers/md/dm-snap.o"
-	if [ "$(head -n 1 "$how" 2>/dev/null)" = "$key" ]; then
-		(cd "$OBJ" && sh -e "$how") >"$out" 2>&1
+	if [ -e "$how/commands" ]; then
+		(cd "$OBJ" && sh -e "$how/commands") >"$out" 2>&1
 	else
-		rm -f "$how"
-		"$@" >"$out" 2>&1 && { echo "$key"; grep -E '^ .*/dm-snap\.c( |;|$)' "$out"; } >"$how"
+		"$@" >"$out" 2>&1 && mkdir -p "$how/generated" &&
+			cp "$OBJ/include/generated/autoconf.h" "$how/generated" &&
+			sed -nE "s, -nostdinc,& -I$how,; / .*\/dm-snap\.c( |;|\$)/p" "$out" | grep '^ ' >"$how/commands"
 	fi && [ -e "$OBJ/drivers/md/dm-snap.o" ] || { cat "$out"; return 1; }
 }
 
@@ -175,7 +176,7 @@ patches_of_target() {
 	fi
 	t "$v: dm-snap.c compiles as Debian ships it" "warnings-$v" warnings
 	exports >"$LOGS/check-warnings-$v.log.exports"
-	grep -q '^  *sparse ' "$OBJ/again.sh" ||
+	grep -q '^  *sparse ' "$OBJ"/again/*/commands ||
 		skip "$v: sparse: this kernel wants a newer one than Debian has; W=1 only"
 	at_every_step series.revert "$v"
 	at_every_step series "$v"
