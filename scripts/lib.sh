@@ -138,6 +138,11 @@ run() {
 
 # --- patches ---------------------------------------------------------------
 
+# all_patches DIR: those to the kernel that are there, of whatever list.
+all_patches() {
+	(cd "$1" && find . -name '*.patch' ! -path './blktests/*' -printf '%P\n' | sort)
+}
+
 # patches_of LIST: the patch files that a quilt series file names, in order.
 patches_of() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$TOP/$1"

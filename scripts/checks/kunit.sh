@@ -11,11 +11,11 @@ kunit_py() {
 		--build_dir="$BUILD/kunit-$v" --jobs="$JOBS" "$@")
 }
 
-# kunit_tree V: TREE has series.upstream.
+# kunit_tree V [COMMAND]: TREE, from COMMAND ("tree" by default), has series.upstream.
 KUNIT_PACKAGES=("${BUILD_PACKAGES[@]}" python3)
 kunit_tree() {
 	need "${KUNIT_PACKAGES[@]}"
-	tree "$1" && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" && return
+	"${2:-tree}" "$1" && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" && return
 	not_ok "kunit: no $1 with series.upstream: $LOGS/check-apply-kunit.log"
 	return 1
 }
@@ -59,13 +59,14 @@ work_tree() {
 	git -C "$TREE" worktree prune &&
 		git -C "$TREE" worktree add --quiet --detach "$KUNIT_TREE" base
 }
+in_work_tree() {
+	[ -n "${KUNIT_TREE:-}" ] || work_tree || return
+	TREE=$KUNIT_TREE
+	at "$TREE" base
+}
 
 group_kunit() {
-	need "${KUNIT_PACKAGES[@]}"
-	[ -n "${KUNIT_TREE:-}" ] || work_tree || { not_ok "kunit: no source tree"; return; }
-	TREE=$KUNIT_TREE
-	at "$TREE" base && apply_list "$TREE" series.upstream >"$LOGS/check-apply-kunit.log" ||
-		{ not_ok "kunit: no 6.12 with series.upstream: $LOGS/check-apply-kunit.log"; return; }
+	kunit_tree 6.12 in_work_tree || return
 	kunit_passes "6.12: kunit.py on UML" 6.12 --timeout=300
 	t "6.12: the tests execute every line and branch of the throttle" coverage coverage
 	tail -n 1 "$LOGS/check-coverage.log" | sed 's/^/        /'

@@ -4,9 +4,6 @@
 
 KUNIT_TEST=dm_snapshot_throttle_kunit.c
 
-# all_patches: those to the kernel
-all_patches() { (cd "$TOP/patches" && find . -name '*.patch' ! -path './blktests/*' -printf '%P\n' | sort); }
-
 patch_lists() {
 	local list p rc=0
 	for list in series series.upstream series.revert; do
@@ -24,7 +21,7 @@ patch_lists() {
 		esac
 		got=$(cd "$TOP" && grep -lxF "$p" series series.upstream series.revert | xargs)
 		[ "$got" = "$want" ] || { echo "$p is in '$got', not in '$want'"; rc=1; }
-	done < <(all_patches)
+	done < <(all_patches "$TOP/patches")
 	[ "$(patches_of series | grep -v '^000[12]-')" = "$(patches_of series.upstream | grep -v ^upstream/)" ] ||
 		{ echo "what series and series.upstream share is in another order"; rc=1; }
 	return $rc
@@ -165,7 +162,7 @@ patches_of_target() {
 	done
 	while read -r p; do
 		t "$v: checkpatch --strict ${p%.patch}" "checkpatch-$v-${p//\//-}" checkpatch "$p"
-	done < <(all_patches)
+	done < <(all_patches "$TOP/patches")
 	t "$v: kunit/ has the bytes that the series brings" "kunit-bytes-$v" \
 		diff -u "$TOP/kunit/$KUNIT_TEST" "$TREE/drivers/md/tests/$KUNIT_TEST"
 	t "$v: the routes meet" "meet-$v" meet
