@@ -42,23 +42,24 @@ for arg; do
 	esac
 done
 
-# Every process that a script leaves running in the background is in here, and
-# is stopped when the script ends, by whatever way it ends.
+# in_background COMMAND...: it runs in a process group of its own, CHILD, and is stopped
+# when the script ends, by whatever way that ends.
 CHILDREN=()
+in_background() {
+	set -m
+	(trap cleanup EXIT
+	trap 'exit 143' TERM
+	"$@") </dev/null 9>&- &
+	set +m
+	CHILD=$!
+	CHILDREN+=("$CHILD")
+}
 cleanup() {
 	local pid
 	for pid in "${CHILDREN[@]}"; do
-		kill -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null
+		# If it has ended, its number may be another's.
+		grep -qs "^PPid:	$BASHPID\$" "/proc/$pid/status" && kill -- "-$pid"
 	done
-	CHILDREN=()
-}
-# forget PID: it has ended. Its number may be another's by the time of cleanup.
-forget() {
-	local pid left=()
-	for pid in "${CHILDREN[@]}"; do
-		[ "$pid" = "$1" ] || left+=("$pid")
-	done
-	CHILDREN=("${left[@]}")
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -110,11 +111,8 @@ run() {
 	shift 2
 	mkdir -p "$(dirname "$log")"
 	printf '  %s ...' "$what"
-	set -m
-	"$@" >"$log" 2>&1 </dev/null 9>&- &
-	set +m
-	local pid=$!
-	CHILDREN+=("$pid")
+	in_background "$@" >"$log" 2>&1
+	local pid=$CHILD
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 1
 		if [ -t 1 ]; then
@@ -126,7 +124,6 @@ run() {
 	done
 	wait "$pid"
 	rc=$?
-	forget "$pid"
 	[ -t 1 ] && printf '\r\033[K  %s ...' "$what"
 	printf ' %ds\n' $((SECONDS - start))
 	if ((rc)); then
@@ -622,16 +619,17 @@ guest_kernel() {
 		echo "$id" >"$KERNEL.id"
 }
 
-# initramfs [FILE...]: build/initramfs, from Debian's busybox-static and DYNAMIC
-# and from scripts/vm, with more scenarios, if any, and more of Debian's
-# PROGRAMS, and with what is in MODULES, below lib/modules. Made again whenever it is
-# asked for; that takes a second.
+# initramfs [FILE...]: INITRAMFS is build/initramfs, from Debian's busybox-static and
+# DYNAMIC and from scripts/vm; or, with more scenarios, build/initramfs-NAME, after the
+# first of them. More of Debian's PROGRAMS are in it, and what is in MODULES, below
+# lib/modules. Made again whenever it is asked for; that takes a second.
 PROGRAMS=()
 MODULES=
 DYNAMIC=(/sbin/dmsetup /bin/dd /sbin/mke2fs /sbin/e2fsck)
 initramfs() {
-	local root=$BUILD/initramfs.d lib
-	INITRAMFS=$BUILD/initramfs
+	local root lib
+	INITRAMFS=$BUILD/initramfs${1:+-${1##*/}}
+	root=$INITRAMFS.d
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
 	cp /bin/busybox "${DYNAMIC[@]}" "${PROGRAMS[@]}" "$root/bin/" &&
@@ -666,7 +664,9 @@ said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
 # so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
-# instruction.
+# instruction. Of icount, two boots with the same SEED (0 to 59) are the same to the
+# instruction: the clock on the wall begins at that second, and there is no other
+# source of random numbers.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
 # DISK, if set, is a file that is the guest's /dev/vda; what else it has, QEMU_ARGS
@@ -681,7 +681,8 @@ qemu() {
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
 	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
-	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -cpu "max,la57=off" -smp 1) ;;
+	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -smp 1 -cpu "max,la57=off,-rdrand,-rdseed"
+		-rtc "clock=vm,base=2026-01-01T00:00:$(printf %02d "${SEED:-0}")") ;;
 	esac
 	case $4 in kunit | again | module) kunit=1 ;; esac
 	# Without la57=off, an interrupt in identify_cpu(), which has the

@@ -27,7 +27,6 @@ group_mutants() {
 	CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
 	initramfs "$VM/again" || { not_ok "mutants: no initramfs"; return; }
 	each_mutant kcsan/ "guest_kernel mutant" killed_by_kcsan
-	initramfs
 	at "$TREE" base
 }
 
@@ -113,10 +112,8 @@ killed_on_uml() {
 	local out=$LOGS/mutant.console start=$SECONDS pid said=
 	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|\bBUG\b|Kernel panic|Oops'
 	: >"$out"
-	setsid "$BUILD/kunit-6.12/linux" kunit.enable=1 mem=1G console=tty \
-		kunit_shutdown=halt >"$out" 2>&1 </dev/null 9>&- &
-	pid=$!
-	CHILDREN+=("$pid")
+	in_background uml "$BUILD/kunit-6.12/linux" >"$out" 2>&1
+	pid=$CHILD
 	while [ -z "$said" ]; do
 		sleep 0.2
 		# Up to the end of a line: the last one may still be on its way
@@ -127,7 +124,6 @@ killed_on_uml() {
 	done
 	kill -KILL -- "-$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
-	forget "$pid"
 	echo "${said#not ok * }"
 	[ -n "$said" ]
 }

@@ -57,24 +57,22 @@ peer() {
 	[ "$RESULT" != ok ] || RESULT=passes
 }
 
+theirs() { # TEST
+	peer "$UPSTREAM" "$1" >/dev/null
+	printf '%s\n' "$TOOK" "$RESULT${SPLATS:+, on the console: $SPLATS}" >"$TABLE.theirs"
+}
+
 # both TEST: on both kernels at once, as a test keeps one core busy, and the verdict:
 # it has to end alike, and nothing may be on the console of ours. What doesn't pass
 # on either isn't counted as passed.
 both() {
 	local name=${1%.sh} theirs='died with its script' theirs_took='' ours pid
-	set -m
-	(trap cleanup EXIT
-	 trap 'exit 143' TERM
-	 peer "$UPSTREAM" "$1" >/dev/null
-	 printf '%s\n' "$TOOK" "$RESULT${SPLATS:+, on the console: $SPLATS}" >"$TABLE.theirs") 9>&- &
-	set +m
-	pid=$!
-	CHILDREN+=("$pid")
+	in_background theirs "$1"
+	pid=$CHILD
 	peer "$OURS" "$1"
 	ours=$RESULT${SPLATS:+, on the console: $SPLATS}
 	run "the same on ${UPSTREAM#"$BUILD"/}" "$LOGS/peers-wait.log" tail --pid="$pid" -f /dev/null
 	wait "$pid"
-	forget "$pid"
 	{ read -r theirs_took && read -r theirs; } <"$TABLE.theirs"
 	rm "$TABLE.theirs"
 	printf '%-32s %-5s %-5s %s\n' "$name" "$theirs_took" "$TOOK" "$theirs | $ours" >>"$TABLE"
@@ -128,5 +126,4 @@ group_peers() {
 	for name in $(peers); do
 		both "$name"
 	done
-	initramfs
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck source=../lib.sh
 # scripts/check trees DIR...: what the scripts make of real kernels. By hand, as it
-# takes trees that Debian does not have.
+# takes trees that Debian does not have. Those that it has are in group targets.
 
 version_of() { # TREE
 	sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\|EXTRAVERSION\) = *//p' "$1/Makefile" 2>/dev/null |
@@ -50,4 +50,35 @@ trees() { # DIR...
 	need git coccinelle python3
 	printf 'tree\tversion\tdm-snap.c\tstate\tapply --check\twith --stable\tbackport\tcompiled\tproof\n'
 	for tree in "${found[@]}"; do row "$tree"; done
+}
+
+# other_source SUITE PACKAGE[=VERSION]: the kernel's source that Debian has there is one
+# that the patches fit, adapted or not, and that compiles with them.
+other_source() {
+	local APT_STATE=$BUILD/apt-other tree=$BUILD/linux-other-$1 suite=$1 package=$2 row
+	echo "fetch $package from $suite"
+	if [ "$(cat "$tree/.git/debian-version" 2>/dev/null)" != "$package" ]; then
+		room 4
+		rm -rf "${tree:?}" "$APT_STATE/x"
+		apt_sources deb "$suite" && (cd "$APT_STATE" &&
+			apt_here apt-get download "$package" && dpkg-deb -x linux-source-*.deb x &&
+			rm linux-source-*.deb) &&
+			unpack "$APT_STATE"/x/usr/src/linux-source-*.tar.xz "$tree" "$package" || return
+		rm -rf "$APT_STATE/x"
+	fi
+	at "$tree" base && row=$(row "$tree") && echo "$row"
+	[[ $row == *$'\tyes\tholds' ]]
+}
+
+# other_sources: Debian's oldest 6.1 of bookworm, and its 5.10.
+other_sources() {
+	local oldest
+	need git coccinelle python3
+	oldest=$(apt-cache madison linux-source-6.1 | awk '/ bookworm\/main / { v = $3 } END { print v }')
+	t "fits and compiles: linux-source-6.1 $oldest, bookworm" other-6.1 \
+		other_source bookworm "linux-source-6.1=$oldest"
+	sed -n '$s/^/        /p' "$LOGS/check-other-6.1.log"
+	t "fits and compiles: linux-source-5.10, bullseye" other-5.10 \
+		other_source bullseye linux-source-5.10
+	sed -n '$s/^/        /p' "$LOGS/check-other-5.10.log"
 }
