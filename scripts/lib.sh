@@ -664,7 +664,7 @@ said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
 # so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
-# instruction. Of icount, two boots with the same SEED (0 to 59) are the same to the
+# instruction. With TCG=single, tcg's four CPUs take turns on one of the host's. Of icount, two boots with the same SEED (0 to 59) are the same to the
 # instruction: the clock on the wall begins at that second, and there is no other
 # source of random numbers.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
@@ -680,7 +680,7 @@ qemu() {
 	[ -z "$DISK" ] || disk=(-drive "file=$DISK,format=raw,if=virtio")
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
-	tcg) machine=(-accel "tcg,thread=multi" -cpu "max,la57=off" -smp 4) ;;
+	tcg) machine=(-accel "tcg,thread=${TCG:-multi}" -cpu "max,la57=off" -smp 4) ;;
 	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -smp 1 -cpu "max,la57=off,-rdrand,-rdseed"
 		-rtc "clock=vm,base=2026-01-01T00:00:$(printf %02d "${SEED:-0}")") ;;
 	esac
