@@ -691,7 +691,7 @@ qemu() {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
 		"${disk[@]}" "${QEMU_ARGS[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 panic=-1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
+		-append "console=ttyS0 panic=-1 printk.devkmsg=on no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
 # accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.
@@ -702,7 +702,7 @@ accel() {
 	if ! grep -qs "^$host " "$seen"; then
 		if [ -w /dev/kvm ] &&
 		   qemu kvm 20 "$1" boot "$LOGS/kvm-probe.console" >/dev/null 2>&1 &&
-		   grep -q '^ok 1 - boot' "$LOGS/kvm-probe.console"; then
+		   grep -q '\] ok 1 - boot' "$LOGS/kvm-probe.console"; then
 			echo "$host kvm" >"$seen"
 		else
 			echo "$host tcg" >"$seen"
@@ -742,8 +742,8 @@ scenario() {
 # judge NAME CONSOLE: sets RESULT to what the guest said ("ok", "not ok - WHY") or what
 # became of it ("died", "timed out"), and SPLATS to the kinds of splat on the console.
 judge() {
-	RESULT=$(tr -d '\r' <"$2" | grep -E "^(not )?ok [0-9]+ - $1(:|\$)" | tail -n 1 |
-		 sed -E "s/ [0-9]+ - $1(: )?/ - /; s/^ok.*/ok/")
+	RESULT=$(tr -d '\r' <"$2" | sed -En "s/^\[[ 0-9.]*\] ((not )?ok) [0-9]+ - $1(: |\$)/\1 - /p" |
+		tail -n 1 | sed 's/^ok.*/ok/')
 	[ -n "$RESULT" ] || { ((GUEST_RC == 124 || GUEST_RC == 137)) && RESULT="timed out" || RESULT=died; }
 	SPLATS=$("$VM/splats" "$2" | cut -d: -f1 | sort -u | paste -sd, -)
 	[[ $SPLATS != *kcsan* ]] || [ -n "$(data_races "$2")" ] ||
@@ -752,7 +752,7 @@ judge() {
 
 # part_of NAME CONSOLE: what belongs to this scenario, if there were some.
 part_of() {
-	awk -v name="$1" '/^# scenario: / { on = ($3 == name "\r" || $3 == name) } on' "$2"
+	awk -v name="$1" '/# scenario: / { on = ($NF == name "\r") } on' "$2"
 }
 
 # data_races CONSOLE: those that KCSAN reports and a function of TREE's dm-snap.c

@@ -206,15 +206,17 @@ each_kind() { # that scripts/vm/splats knows has been recorded
 		sed -E 's/(@.*)?\.console$//' | tr , '\n') <<<"$kinds"
 }
 
-# The table in Documentation is that of the CSV beside it.
+# The tables in Documentation are those of the CSV beside them.
 bench_tests() {
-	local d=$BUILD/bench-report
-	rm -rf "$d" && mkdir -p "$d" &&
-		cp "$TOP"/Documentation/performance/{about,results.csv} "$d/" &&
-		"$TOP/scripts/bench" --report "$d" >"$LOGS/check-bench.log" 2>&1 ||
-		{ not_ok "bench: no report: $LOGS/check-bench.log"; return; }
-	t "bench: the table in Documentation is that of its CSV" bench-table \
-		diff -u "$TOP/Documentation/performance/table.txt" "$d/table.txt"
+	local d=$BUILD/bench-report shown
+	for shown in performance/fio performance; do
+		rm -rf "$d" && mkdir -p "$d" &&
+			cp "$TOP/Documentation/$shown"/{about,results.csv} "$d/" &&
+			"$TOP/scripts/bench" --report "$d" >"$LOGS/check-bench.log" 2>&1 ||
+			{ not_ok "bench: no report: $LOGS/check-bench.log"; return; }
+		t "bench: the table in Documentation/$shown is that of its CSV" "bench-table-${shown//\//-}" \
+			diff -u "$TOP/Documentation/$shown/table.txt" "$d/table.txt"
+	done
 	t "bench: so are the plots" bench-plots same_plots "$d"
 	t "bench: a figure that misses its goal is told so" bench-missed \
 		bench_tells "$d"

@@ -62,7 +62,7 @@ share_a_guest() {
 			part_of "$name" "$log" >"$part"
 			judge "$name" "$part"
 			[ "$(verdict "$part")" = passes ] || break
-			ok "$label: $name passes ($(sed -En "s/^# $name took ([0-9]+) s.*/\1/p" "$part")s)"
+			ok "$label: $name passes ($(sed -En "s/.*# $name took ([0-9]+) s.*/\1/p" "$part")s)"
 		done
 		[ "$(verdict "$part")" = passes ] && return
 		not_ok "$label: $name: wanted 'passes' in a guest with others, got '$(verdict "$part")': $log"
