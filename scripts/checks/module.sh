@@ -48,6 +48,7 @@ module_of() { # META
 	expect overruns limit
 	expect herds herd
 	expect waits rewrite
+	expect corrupts discard
 	for_real scripts/module --kernel "$RELEASE" --install
 	distro_initramfs || { not_ok "$RELEASE: no initramfs with our module"; return; }
 	echo "module: $RELEASE, with our module"
