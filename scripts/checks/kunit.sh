@@ -3,13 +3,11 @@
 # Groups "kunit", "arches", "races" of scripts/check: the throttle's KUnit tests by
 # kunit.py, their coverage, on other architectures, and over and over.
 
-# kunit.py COMMAND V [OPTION...]: in TREE, on UML, with build/kunit-V. "build" is for the
-# time that others leave.
+# kunit.py COMMAND V [OPTION...]: in TREE, on UML, with build/kunit-V.
 kunit_py() {
-	local command=$1 v=$2 nice=0
+	local command=$1 v=$2
 	shift 2
-	[ "$command" != build ] || nice=19
-	(cd "$TREE" && nice -n "$nice" tools/testing/kunit/kunit.py "$command" --kunitconfig=drivers/md \
+	(cd "$TREE" && tools/testing/kunit/kunit.py "$command" --kunitconfig=drivers/md \
 		--build_dir="$BUILD/kunit-$v" --jobs="$JOBS" "$@")
 }
 
@@ -69,7 +67,6 @@ in_work_tree() {
 
 group_kunit() {
 	kunit_tree 6.12 in_work_tree || return
-	run "build for UML" "$LOGS/kunit-build.log" kunit_py build 6.12
 	kunit_passes "6.12: kunit.py on UML" 6.12 --timeout=300
 	t "6.12: the tests execute every line and branch of the throttle" coverage coverage
 	tail -n 1 "$LOGS/check-coverage.log" | sed 's/^/        /'
