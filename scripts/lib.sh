@@ -480,7 +480,7 @@ tree() {
 		[[ $tarball != "$APT_STATE/"* ]] || rm -rf "$APT_STATE/x"
 		if [ ! -e "$tarball" ]; then
 			run "fetch linux-source-$v" "$LOGS/fetch-$v.log" \
-				fetch_newest "$v" || return
+				fetch_source "linux-source-$v" || return
 		fi
 		if git -C "$TREE" rev-parse -q --verify series >/dev/null 2>&1; then
 			mv "$TREE" "$TREE.refreshed" || die "$TREE.refreshed has branches of scripts/refresh; remove it"
@@ -516,10 +516,10 @@ own_tree() {
 	git -C "$TREE" config user.email "$(git -C "$1" config user.email || echo demo@localhost)"
 }
 
-fetch_newest() { # VERSION
+fetch_source() { # PACKAGE[=VERSION]
 	mkdir -p "$APT_STATE/x"
-	cd "$APT_STATE" && apt_here apt-get download "linux-source-$1" &&
-		dpkg-deb -x linux-source-"$1"_*.deb x && rm linux-source-"$1"_*.deb
+	cd "$APT_STATE" && apt_here apt-get download "$1" &&
+		dpkg-deb -x "${1%=*}"_*.deb x && rm "${1%=*}"_*.deb
 }
 
 unpack() { # TARBALL TREE VERSION
@@ -664,9 +664,10 @@ said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
 # so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
-# instruction. With TCG=single, tcg's four CPUs take turns on one of the host's. Of icount, two boots with the same SEED (0 to 59) are the same to the
-# instruction: the clock on the wall begins at that second, and there is no other
-# source of random numbers.
+# instruction. With TCG=single, tcg's four CPUs take turns on one of the host's. Of
+# icount, two boots with the same SEED, a number, are the same to the instruction: the
+# clock on the wall begins that many seconds later, and there is no other source of random
+# numbers.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
 # DISK, if set, is a file that is the guest's /dev/vda; what else it has, QEMU_ARGS
@@ -682,7 +683,7 @@ qemu() {
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
 	tcg) machine=(-accel "tcg,thread=${TCG:-multi}" -cpu "max,la57=off" -smp 4) ;;
 	icount) machine=(-accel tcg -icount "shift=0,sleep=off" -smp 1 -cpu "max,la57=off,-rdrand,-rdseed"
-		-rtc "clock=vm,base=2026-01-01T00:00:$(printf %02d "${SEED:-0}")") ;;
+		-rtc "clock=vm,base=2026-01-01T00:$(printf %02d:%02d $((${SEED:-0} / 60)) $((${SEED:-0} % 60)))") ;;
 	esac
 	case $4 in kunit | again | module) kunit=1 ;; esac
 	# Without la57=off, an interrupt in identify_cpu(), which has the

@@ -60,9 +60,7 @@ other_source() {
 	if [ "$(cat "$tree/.git/debian-version" 2>/dev/null)" != "$package" ]; then
 		room 4
 		rm -rf "${tree:?}" "$APT_STATE/x"
-		apt_sources deb "$suite" && (cd "$APT_STATE" &&
-			apt_here apt-get download "$package" && dpkg-deb -x linux-source-*.deb x &&
-			rm linux-source-*.deb) &&
+		apt_sources deb "$suite" && (fetch_source "$package") &&
 			unpack "$APT_STATE"/x/usr/src/linux-source-*.tar.xz "$tree" "$package" || return
 		rm -rf "$APT_STATE/x"
 	fi
@@ -72,13 +70,14 @@ other_source() {
 
 # other_sources: Debian's oldest 6.1 of bookworm, and its 5.10.
 other_sources() {
-	local oldest
+	local oldest suite package
 	need git coccinelle python3
 	oldest=$(apt-cache madison linux-source-6.1 | awk '/ bookworm\/main / { v = $3 } END { print v }')
-	t "fits and compiles: linux-source-6.1 $oldest, bookworm" other-6.1 \
-		other_source bookworm "linux-source-6.1=$oldest"
-	sed -n '$s/^/        /p' "$LOGS/check-other-6.1.log"
-	t "fits and compiles: linux-source-5.10, bullseye" other-5.10 \
-		other_source bullseye linux-source-5.10
-	sed -n '$s/^/        /p' "$LOGS/check-other-5.10.log"
+	while read -r -u 3 suite package; do
+		t "fits and compiles: $package, $suite" "other-$suite" other_source "$suite" "$package"
+		sed -n '$s/^/        /p' "$LOGS/check-other-$suite.log"
+	done 3<<-END
+		bookworm linux-source-6.1=$oldest
+		bullseye linux-source-5.10
+	END
 }
