@@ -274,10 +274,10 @@ state_of() {
 	elif grep -Eqw 'in_progress_wait|throttled_writers' "$f"; then
 		if ! grep -qw wait_for_in_progress "$f"; then
 			echo "partial $(grep -Eow -m1 'in_progress_wait|throttled_writers' "$f") without wait_for_in_progress()"
-		elif grep -qw throttled_writers "$f" && ! grep -q 'start_throttled_copy(pe)' "$f"; then
-			echo "partial throttled_writers, but do_origin() starts no copy after up_read()"
+		elif grep -qw throttled_writers "$f" && ! in_function "$f" __origin_write 'start_origin_copy\(pe'; then
+			echo "partial throttled_writers, but __origin_write() does not start its copies through start_origin_copy()"
 		elif grep -qw in_progress_wait "$f" || ! grep -q 'return limit && ' "$f" ||
-		     ! in_function "$f" origin_write_extent '\(origin_write\('; then
+		     ! in_function "$f" origin_write_extent 'NULL, true\)'; then
 			echo upstream
 		else
 			echo ours
@@ -312,15 +312,15 @@ has() {
 	0005-*) in_function "$f" snapshot_map 'bi_sector & s->store->chunk_mask' ;;
 	0006-*) in_function "$f" snapshot_io_hints 'discard_granularity.*SECTOR_SHIFT' ;;
 	upstream/0001-*)
-		grep -qw start_throttled_copy "$f" && return
+		grep -qw start_origin_copy "$f" && return
 		in_function "$f" wait_for_in_progress 'atomic_inc\(&s->pending_exceptions_count\)' || return
 		in_function "$f" wait_for_in_progress 'atomic_dec\(&s->pending_exceptions_count\)' && return
 		echo "half: wait_for_in_progress() counts its writer, but never gives that back"
 		return 1 ;;
 	upstream/0002-*) in_function "$f" snapshot_merge_map 'do_origin\(s->origin, bio, true\)' ;;
-	upstream/0007-*) grep -qw start_throttled_copy "$f" ;;
+	upstream/0007-*) grep -qw start_origin_copy "$f" ;;
 	upstream/0009-*) grep -q 'return limit && ' "$f" ;;
-	upstream/0010-*) in_function "$f" origin_write_extent '\(origin_write\(' ;;
+	upstream/0010-*) in_function "$f" origin_write_extent 'NULL, true\)' ;;
 	*-kunit-*) [ -e "$1/drivers/md/tests/dm_snapshot_throttle_kunit.c" ] ;;
 	*-document-*) grep -q snapshot_cow_threshold "$1/$PAGE" ;;
 	*) false ;;

@@ -42,18 +42,20 @@
 #define END_WAKES_TWO		11
 #define COMPLETE_FIRST		12	/* list_del() comes after complete() */
 #define NOWAIT_NO_LIMIT		13	/* _nowait() looks at the queue only */
-#define EAGAIN_STARTED		14	/* -EAGAIN, and the walk started it */
-#define EAGAIN_NOT_STARTED	15	/* -EAGAIN, and origin_write() doesn't */
-#define SLEEP_WITH_LOCK		16	/* origin_write() starts it under the lock */
+#define STARTED_AGAIN		14	/* start_origin_copy() doesn't return */
+#define EAGAIN_NOT_STARTED	15	/* the list has changed, so it isn't started */
+#define SLEEP_WITH_LOCK		16	/* start_origin_copy() doesn't drop it */
 #define QUEUED_EARLY		17	/* the bio, on an earlier snapshot */
 #define LAST_DECIDES		18	/* no second turn: it is remapped */
 #define NO_SECOND_TURN		19	/* no second turn: it is submitted */
 #define CALLBACK_WAITS		20	/* retry_origin_bios() throttles */
 #define MERGE_KEEPS_LOCK	21	/* the same, but only for a merge */
-#define TWO_UNSTARTED		22	/* no -EAGAIN: all are started at the end */
+#define EAGAIN_AT_THE_END	22	/* the list has changed, but the bio is queued */
 #define RAISED_UNNOTICED	23	/* a newcomer queues and sleeps */
 #define NOT_PINNED		24	/* s may go while dm_kcopyd_copy() runs */
 #define MERGE_UNTHROTTLED	25	/* as it was before */
+#define GOES_ON			26	/* in a list that has changed */
+#define LOOKS_UNLOCKED		27	/* whether it has changed, too early */
 #ifndef TRAP
 #define TRAP			0
 #endif
@@ -129,6 +131,7 @@ typedef throttled_writer {
 throttled_writer w[TASKS];
 short cow_threshold = LIMIT;
 byte nr_snapshots, first_snapshot;	/* o->snapshots */
+byte _origins_changes;
 #define nth_snapshot(i)	(i == 0 -> first_snapshot : 1 - first_snapshot)
 bool suspended;			/* the origin, */
 byte in_map;			/* and who is in its map function */
@@ -197,7 +200,7 @@ inline arrives(s, me) {
 	}
 }
 /* A copy that isn't throttled. None goes over the limit: a retry needs no new one. */
-#define NOT_HERE	(TRAP == EAGAIN_STARTED || TRAP == CALLBACK_WAITS || FOREVER)
+#define NOT_HERE	(TRAP == CALLBACK_WAITS || FOREVER)
 inline increment(s) {
 	d_step {
 		snap[s].in_progress++; snap[s].copies++;
@@ -324,26 +327,28 @@ inline wake_throttled_writers(s) {
 }
 
 inline wait_for_in_progress(s, me) {
-	step {
+	ok = false;
+	do
+	:: !ok -> step {
 		spin_lock(s);
 		arrives(s, me);
 		throttled_writers[s]!me;
 		IF(TRAP != RAISED_UNNOTICED) wake_throttled_writers(s) FI;
 		never(room_unnoticed, IN_ONE_STEP && len(throttled_writers[s]) > 0 && !too_many_copies(s));
 		spin_unlock(s)
-	}
-	wait_for_completion_io(me)
+	   }
+	   wait_for_completion_io(me);
+	   ok = true;
+	   IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me) FI
+	:: else -> break
+	od
 }
 
 inline account_start_copy(s, me, throttle) {
 	if
 	:: throttle ->
 		account_start_copy_nowait(s, me);
-		do
-		:: ok -> break
-		:: else -> wait_for_in_progress(s, me); ok = true;
-			IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me) FI
-		od
+		IF(!ok) wait_for_in_progress(s, me) FI
 	:: else ->
 		step { spin_lock(s); increment(s); spin_unlock(s) }
 	fi
@@ -363,9 +368,9 @@ inline account_end_copy(s) {
 #define DM_MAPIO_SUBMITTED	0
 #define DM_MAPIO_REMAPPED	1
 #define EAGAIN			2	/* is negative in the C code */
-/* What is used by all that call __origin_write(). "throttle": to_start != NULL */
+/* What is used by all that call __origin_write() */
 #define LOCALS									\
-	byte s, i, r, n, x, chunk, bio, to_start = NULL, pe_to_start_now = NULL,	\
+	byte s, i, r, n, x, chunk, bio, changes, pe_to_start_now = NULL,		\
 		pe_to_start_last = NULL;					\
 	bool throttle, ok;
 
@@ -402,6 +407,47 @@ inline submit_bio(bio, chunk) {	/* to the origin */
 #define WAITS_IN_WALK		false
 #endif
 
+#define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
+/* The answer is left in "ok". */
+inline start_origin_copy(s, me) {
+	if
+	:: !throttle ->
+		account_start_copy(s, me, WAITS_IN_WALK);
+		start_copy(s, me, chunk);
+		ok = true
+#if !defined(SEMAPHORE) && !defined(UPSTREAM)
+	:: throttle ->
+		account_start_copy_nowait(s, me);
+		if
+		:: ok -> start_copy(s, me, chunk)
+		:: else ->
+			changes = _origins_changes;
+			IF(!KEEPS_LOCK(me)) up_read() FI;
+			step {
+				pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
+				wait_for_in_progress(s, me)
+			}
+			IF(!(TRAP == EAGAIN_NOT_STARTED && changes != _origins_changes))
+				start_copy(s, me, chunk)
+			FI;
+			step {
+				use(s);		/* wake() */
+				pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
+			}
+			IF(TRAP == LOOKS_UNLOCKED) ok = (changes == _origins_changes) FI;
+			IF(!KEEPS_LOCK(me)) down_read() FI;
+			IF(TRAP == STARTED_AGAIN) start_copy(s, me, chunk) FI;
+			atomic {
+				IF(TRAP != LOOKS_UNLOCKED)
+					ok = (changes == _origins_changes || TRAP == GOES_ON)
+				FI;
+				changes = 0
+			}
+		fi
+#endif
+	fi
+}
+
 /* The caller holds _origins_lock. What is returned is left in "r". */
 inline __origin_write(me) {
 	d_step { r = DM_MAPIO_REMAPPED; i = 0 }
@@ -429,36 +475,20 @@ inline __origin_write(me) {
 				FI
 			fi
 		}
-		if
-		:: pe_to_start_now == NULL
-		:: pe_to_start_now != NULL && !throttle ->
+		IF(pe_to_start_now != NULL)
+			start_origin_copy(pe_to_start_now, me);
 			pe_to_start_now = NULL;
-			account_start_copy(s, me, WAITS_IN_WALK);
-			start_copy(s, me, chunk)
-#if !defined(SEMAPHORE) && !defined(UPSTREAM)
-		:: pe_to_start_now != NULL && throttle ->
-			pe_to_start_now = NULL;
-			account_start_copy_nowait(s, me);
-			if
-			:: ok -> start_copy(s, me, chunk)
-			:: else -> to_start = s;
-				IF(TRAP == EAGAIN_STARTED) increment(s); start_copy(s, me, chunk) FI;
-				IF(TRAP != TWO_UNSTARTED) r = EAGAIN; break FI
-			fi
-#endif
-		fi
+			IF(!ok) r = EAGAIN; break FI;
+			use(s)		/* list_for_each_entry() goes on from there */
+		FI
 	   }
 	:: step {
 		i == nr_snapshots ->
-		if
-		:: pe_to_start_last != NULL && !throttle ->
-			account_start_copy(pe_to_start_last, me, WAITS_IN_WALK);
-			start_copy(pe_to_start_last, me, chunk);
-			pe_to_start_last = NULL
-		:: pe_to_start_last != NULL && throttle && to_start == NULL ->
-			to_start = pe_to_start_last; pe_to_start_last = NULL
-		:: else		/* none, or TWO_UNSTARTED */
-		fi;
+		IF(pe_to_start_last != NULL)
+			start_origin_copy(pe_to_start_last, me);
+			pe_to_start_last = NULL;
+			IF(TRAP == EAGAIN_AT_THE_END && !ok) r = EAGAIN; break FI
+		FI;
 		if
 		:: TRAP != NO_SECOND_TURN && TRAP != LAST_DECIDES &&
 		   throttle && bio && r == DM_MAPIO_SUBMITTED ->	/* it calls itself */
@@ -477,20 +507,7 @@ inline forget() {
 	s = 0; i = 0; r = 0; n = 0; x = 0; chunk = 0; bio = 0; ok = false; throttle = false
 }
 
-inline start_throttled_copy(s, me, chunk) {
-	step {
-		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
-		account_start_copy(s, me, true)
-	}
-	start_copy(s, me, chunk);
-	step {
-		use(s);		/* wake() */
-		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
-	}
-}
-
-#define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
-inline origin_write(me, the_bio, throttled) {	/* do_origin() only calls it */
+inline do_origin(me, the_bio, throttled) {
 	do
 	:: down_read();
 	   bio = the_bio; throttle = throttled;
@@ -505,17 +522,9 @@ inline origin_write(me, the_bio, throttled) {	/* do_origin() only calls it */
 	   if :: ok -> __origin_write(me); up_read() :: else -> r = EAGAIN fi;
 #else
 	   __origin_write(me);
-	   IF(!KEEPS_LOCK(me)) up_read() FI;
-	   IF(to_start != NULL && !(TRAP == EAGAIN_NOT_STARTED && r == EAGAIN))
-		start_throttled_copy(to_start, me, chunk)
-	   FI;
-#if TRAP == TWO_UNSTARTED
-	   IF(pe_to_start_last != NULL) start_throttled_copy(pe_to_start_last, me, chunk) FI;
-#elif TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK
-	   IF(KEEPS_LOCK(me)) up_read() FI;
+	   up_read();
 #endif
-#endif
-	   atomic { to_start = NULL; pe_to_start_last = NULL; IF(r != EAGAIN) break FI }
+	   IF(r != EAGAIN) break FI
 	od
 }
 
@@ -529,12 +538,12 @@ inline snapshot_map(me, snapshot) {
 			snap[s].snapshot_bios = snap[s].snapshot_bios | BIT(me);
 			IF(!is_pending(s))
 				__insert_pending_exception(s, me, chunk);
-				to_start = s
+				pe_to_start_now = s
 			FI
 		fi
 	}
-	IF(to_start != NULL)
-		to_start = NULL;
+	IF(pe_to_start_now != NULL)
+		pe_to_start_now = NULL;
 		account_start_copy(s, me, true);
 		start_copy(s, me, chunk)
 	FI
@@ -560,7 +569,7 @@ proctype writer(byte me) {
 		in_hand = in_hand | BIT(me)
 	   }
 	   if :: MAP < NULL && me == WRITERS - 1 -> snapshot_map(me, MAP)
-	      :: else -> origin_write(me, BIT(me), THROTTLED) fi;
+	      :: else -> do_origin(me, BIT(me), THROTTLED) fi;
 	   atomic { in_map--; forget(); IF(!FOREVER) break FI }
 	od
 }
@@ -616,7 +625,7 @@ end:	do
 	      }
 	      do	/* retry_origin_bios() */
 	      :: bios ->
-		origin_write(WRITERS + k, (bios & 1 -> 1 : bios), TRAP == CALLBACK_WAITS);
+		do_origin(WRITERS + k, (bios & 1 -> 1 : bios), TRAP == CALLBACK_WAITS);
 		bios = (bios & 1 -> bios & ~1 : 0)
 	      :: else -> break
 	      od;
@@ -643,7 +652,7 @@ proctype snapshot_dtr(byte s) {
 	/* unregister_snapshot() */
 	down_write();
 	d_step {
-		nr_snapshots--;
+		nr_snapshots--; _origins_changes++;
 		first_snapshot = (nr_snapshots && first_snapshot == s -> 1 - s : first_snapshot)
 	}
 	up_write();
@@ -661,15 +670,19 @@ proctype merge() {	/* the worker of the merging snapshot */
 	LOCALS
 	bool must_wait;
 	do
-	:: chunk = 1; must_wait = false;
-	   do		/* origin_write_extent() */
-	   :: origin_write(MERGER, 0, TRAP != MERGE_UNTHROTTLED);
+	:: /* origin_write_extent() */
+	   down_read();
+	   chunk = 1; must_wait = false;
+	   do
+	   :: throttle = (TRAP != MERGE_UNTHROTTLED);
+	      __origin_write(MERGER);
 	      atomic {
-		must_wait = must_wait || r == DM_MAPIO_SUBMITTED;
+		must_wait = must_wait || r != DM_MAPIO_REMAPPED;
 		IF(chunk == BIT(WRITERS)) break FI;
 		chunk = BIT(WRITERS)
 	      }
 	   od;
+	   up_read();
 	   IF(!must_wait) break FI;
 	   /* _pending_exceptions_done */
 	   !((snap[0].pending | snap[SNAPSHOTS - 1].pending) & merged)

@@ -26,8 +26,8 @@ dm_kcopyd_prepare_callback(...)
 )
 
 @no_job@
+identifier f;
 position p != pair.start;
-identifier f != __origin_write;
 @@
 f(...)
 {
@@ -161,7 +161,8 @@ p << early.p;
 @@
 wrong(p, "uses the throttle before it is initialised")
 
-// Nobody waits with a lock held that kcopyd's callbacks want.
+// Nobody waits with a lock held that kcopyd's callbacks want. The caller of
+// start_origin_copy() holds one.
 
 @held exists@
 symbol true;
@@ -180,8 +181,6 @@ mutex_lock(...)
 (
 account_start_copy@p(..., true)
 |
-start_throttled_copy@p(...)
-|
 start_full_bio@p(...)
 |
 zero_exception@p(...)
@@ -191,6 +190,22 @@ do_origin@p(..., true)
 
 @script:python@
 p << held.p;
+@@
+wrong(p, "waits with a lock held")
+
+@kept exists@
+symbol _origins_lock;
+position p;
+@@
+start_origin_copy(...)
+{
+	... when != up_read(&_origins_lock)
+	wait_for_in_progress@p(...)
+	... when any
+}
+
+@script:python@
+p << kept.p;
 @@
 wrong(p, "waits with a lock held")
 

@@ -95,7 +95,7 @@ mutants_compile() {
 
 THROTTLE="too_many_copies wake_throttled_writers account_start_copy_nowait wait_for_in_progress
 	account_start_copy account_end_copy start_copy start_full_bio zero_exception
-	retry_origin_bios start_throttled_copy origin_write do_origin"
+	retry_origin_bios start_origin_copy do_origin"
 
 # coverage: of THROTTLE, by gcov, in the UML kernel of build/kunit-6.12 with only
 # dm-snap.c instrumented, and nothing of it inlined, or each copy would have

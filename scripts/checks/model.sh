@@ -133,16 +133,18 @@ group_model() {
 	trap_ END_WAKES_TWO "over the limit" $one
 	trap_ COMPLETE_FIRST "use after free" $one -DFINE
 	trap_ NOWAIT_NO_LIMIT "over the limit" $one
-	trap_ EAGAIN_STARTED "started twice" $two
-	trap_ EAGAIN_NOT_STARTED "never started" $two
+	trap_ STARTED_AGAIN "started twice" $two
+	trap_ EAGAIN_NOT_STARTED "never started" $two -DDTR=0
+	trap_ EAGAIN_AT_THE_END "bio in two hands" $two -DDTR=0
+	trap_ GOES_ON "use after free" $two -DDTR=0
+	trap_ LOOKS_UNLOCKED "use after free" $two -DDTR=0
 	trap_ SLEEP_WITH_LOCK "deadlock behind origins lock" $one $two -DCTR
-	trap_ QUEUED_EARLY "bio in two hands" $two
+	trap_ QUEUED_EARLY "hold and wait" $two
 	trap_ LAST_DECIDES "written too early" $two
 	trap_ NO_SECOND_TURN "bio lost" $two
 	trap_ CALLBACK_WAITS "kcopyd waits" $two -DHANDOVER
 	trap_ MERGE_KEEPS_LOCK "deadlock behind origins lock" $two -DMERGE=1 -DCTR
 	trap_ MERGE_UNTHROTTLED "over the limit" $two -DMERGE=1
-	trap_ TWO_UNSTARTED "hold and wait" $two
 	trap_ RAISED_UNNOTICED "room unnoticed" $one -DSET=2
 	trap_ NOT_PINNED "use after free" $one $two -DDTR=0
 }

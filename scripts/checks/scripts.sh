@@ -139,7 +139,7 @@ apply_tests() {
 	t "apply: a tree that a later patch doesn't fit is left alone" apply-unfit \
 		refuses "does not fit" "$d"
 	t "apply: --check says what to run" apply-unfit-check \
-		refuses "upstream/0007-dm-snapshot-start-copies-and-wait-without-locks.patch does not fit as it is; to try to adapt it" "$d" --check
+		refuses "upstream/0007-dm-snapshot-throttle-copies-where-they-are-started.patch does not fit as it is; to try to adapt it" "$d" --check
 	small_tree "$d" HEAD
 	half_way "$d" "exit 1"
 	t "apply: a git am that fails half-way is taken back" apply-hook refuses "is as it was" "$d"
