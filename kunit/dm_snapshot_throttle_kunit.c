@@ -1074,6 +1074,41 @@ static void all_removed_while_asleep(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, idle(test, 1));
 }
 
+/* A walk starts over if the list has changed, unless the bio is queued already */
+static void moved_while_asleep(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	struct test_snapshot *first = snap(test, 0), *last = add_snapshot(test, 1);
+	struct test_writer *w = writer(test, 2, first, ORIGIN);
+
+	set_limit(1);
+	start_copies(first, 1);
+	start_copies(last, 1);
+	set_copied(test, &last->s, w->chunk);
+	queues(test, 0, first, ORIGIN, 1);
+	queues(test, 1, first, MERGE, 2);
+	reregister_snapshot(&first->s);	/* is the last one now */
+	queue_work(t->wq, &w->work);
+	expect_soon(test, waiting(first) == 3);
+	KUNIT_EXPECT_EQ(test, bios_queued(first, w->chunk), 1);
+
+	end_copies(first, 1);
+	expect_soon(test, waiting(last) == 1);
+	complete(&first->may_end);
+	expect_soon(test, idle(test, 1));
+	KUNIT_EXPECT_EQ(test, t->writer[1]->r, 1);	/* must come back */
+	reregister_snapshot(&last->s);
+	complete(&first->may_end);
+	expect_soon(test, idle(test, 2));
+	KUNIT_EXPECT_EQ(test, w->r, DM_MAPIO_SUBMITTED);
+	KUNIT_EXPECT_EQ(test, bios_queued(first, w->chunk), 1);
+
+	end_copies(last, 1);
+	expect_soon(test, idle(test, 0));
+	KUNIT_EXPECT_EQ(test, first->inserted, 3);
+	KUNIT_EXPECT_EQ(test, last->inserted, 1);
+}
+
 /* A writer that waits gets its turn in a snapshot that has become invalid, too */
 static void invalidated_while_asleep(struct kunit *test)
 {
@@ -1221,6 +1256,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(callbacks_never_wait),
 	KUNIT_CASE(removed_while_asleep),
 	KUNIT_CASE(all_removed_while_asleep),
+	KUNIT_CASE(moved_while_asleep),
 	KUNIT_CASE(invalidated_while_asleep),
 	KUNIT_CASE_PARAM(random_steps, seed_gen_params),
 	KUNIT_CASE(all_at_once),

@@ -408,44 +408,37 @@ inline submit_bio(bio, chunk) {	/* to the origin */
 #endif
 
 #define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
-/* The answer is left in "ok". */
+/* start_origin_copy(), if nobody need wait; else "ok" is false */
 inline start_origin_copy(s, me) {
 	if
-	:: !throttle ->
-		account_start_copy(s, me, WAITS_IN_WALK);
-		start_copy(s, me, chunk);
-		ok = true
-#if !defined(SEMAPHORE) && !defined(UPSTREAM)
-	:: throttle ->
-		account_start_copy_nowait(s, me);
-		if
-		:: ok -> start_copy(s, me, chunk)
-		:: else ->
-			changes = _origins_changes;
-			IF(!KEEPS_LOCK(me)) up_read() FI;
-			step {
-				pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
-				wait_for_in_progress(s, me)
-			}
-			IF(!(TRAP == EAGAIN_NOT_STARTED && changes != _origins_changes))
-				start_copy(s, me, chunk)
-			FI;
-			step {
-				use(s);		/* wake() */
-				pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
-			}
-			IF(TRAP == LOOKS_UNLOCKED) ok = (changes == _origins_changes) FI;
-			IF(!KEEPS_LOCK(me)) down_read() FI;
-			IF(TRAP == STARTED_AGAIN) start_copy(s, me, chunk) FI;
-			atomic {
-				IF(TRAP != LOOKS_UNLOCKED)
-					ok = (changes == _origins_changes || TRAP == GOES_ON)
-				FI;
-				changes = 0
-			}
-		fi
-#endif
-	fi
+	:: throttle -> account_start_copy_nowait(s, me)
+	:: else -> account_start_copy(s, me, WAITS_IN_WALK); ok = true
+	fi;
+	IF(ok) start_copy(s, me, chunk) FI
+}
+
+/* The rest of it. What is returned is left in "ok". */
+inline wait_and_start_it(s, me) {
+	changes = _origins_changes;
+	IF(!KEEPS_LOCK(me)) up_read() FI;
+	step {
+		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
+		wait_for_in_progress(s, me)
+	}
+	IF(TRAP != EAGAIN_NOT_STARTED || changes == _origins_changes)
+		start_copy(s, me, chunk)
+	FI;
+	step {
+		use(s);		/* wake() */
+		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
+	}
+	IF(TRAP == LOOKS_UNLOCKED) ok = (changes == _origins_changes) FI;
+	IF(!KEEPS_LOCK(me)) down_read() FI;
+	IF(TRAP == STARTED_AGAIN) start_copy(s, me, chunk) FI;
+	d_step {
+		IF(TRAP != LOOKS_UNLOCKED) ok = (changes == _origins_changes || TRAP == GOES_ON) FI;
+		changes = 0
+	}
 }
 
 /* The caller holds _origins_lock. What is returned is left in "r". */
@@ -476,18 +469,21 @@ inline __origin_write(me) {
 			fi
 		}
 		IF(pe_to_start_now != NULL)
-			start_origin_copy(pe_to_start_now, me);
-			pe_to_start_now = NULL;
-			IF(!ok) r = EAGAIN; break FI;
-			use(s)		/* list_for_each_entry() goes on from there */
+			start_origin_copy(s, me);
+			IF(ok) pe_to_start_now = NULL FI
 		FI
 	   }
+	   IF(pe_to_start_now != NULL)
+		pe_to_start_now = NULL;
+		wait_and_start_it(s, me);
+		IF(!ok) r = EAGAIN; break FI;
+		use(s)		/* list_for_each_entry() goes on from there */
+	   FI
 	:: step {
 		i == nr_snapshots ->
 		IF(pe_to_start_last != NULL)
 			start_origin_copy(pe_to_start_last, me);
-			pe_to_start_last = NULL;
-			IF(TRAP == EAGAIN_AT_THE_END && !ok) r = EAGAIN; break FI
+			IF(ok) pe_to_start_last = NULL FI
 		FI;
 		if
 		:: TRAP != NO_SECOND_TURN && TRAP != LAST_DECIDES &&
@@ -499,7 +495,12 @@ inline __origin_write(me) {
 			break
 		fi
 	   }
-	od
+	od;
+	IF(pe_to_start_last != NULL)	/* and bio is queued, so there was no second turn */
+		wait_and_start_it(pe_to_start_last, me);
+		pe_to_start_last = NULL;
+		IF(TRAP == EAGAIN_AT_THE_END && !ok) r = EAGAIN FI
+	FI
 }
 
 /* Variables that nobody reads any more would only make states differ. */
