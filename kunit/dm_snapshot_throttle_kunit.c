@@ -118,7 +118,7 @@ static void start_copies(struct test_snapshot *f, int n)
 {
 	atomic_add(n, &f->direct);
 	while (n--)
-		account_start_copy(&f->s, false);
+		account_start_copy_nowait(&f->s, false);
 }
 
 static void end_copies(struct test_snapshot *f, int n)
@@ -275,7 +275,7 @@ static void write_once(struct test_writer *w)
 
 	switch (w->way) {
 	case DIRECT:
-		account_start_copy(&w->f->s, true);
+		account_start_copy(&w->f->s);
 		atomic_inc(&w->f->direct);
 		return;
 	case MERGE:

@@ -216,7 +216,7 @@ inline decrement(s) {
 #define still_used(s)		(snap[s].in_progress)
 #define AUTOREMOVE		(TRAP == UNTIL_OFF_LIST || TRAP == FINISH_WAIT)
 
-inline account_start_copy(s, me, throttle) {
+inline account_start_copy(s, me) {
 	step { spin_lock(s); increment(s); spin_unlock(s) }
 }
 
@@ -294,12 +294,16 @@ inline wait_for_in_progress(s, me) {
 #define ONE_MORE(s)		(TRAP == END_WAKES_TWO && snap[s].in_progress == cow_threshold)
 
 /* The answer is left in "ok". */
-inline account_start_copy_nowait(s, me) {
+inline account_start_copy_nowait(s, me, throttle) {
 	step {
 		spin_lock(s);
-		ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE || TRAP == BACK_TO_TAIL) &&
-		     (!too_many_copies(s) || TRAP == NOWAIT_NO_LIMIT);
-		IF(ok) snap[s].in_progress++; has_slot(s, me) FI;
+		if
+		:: throttle ->
+			ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE || TRAP == BACK_TO_TAIL) &&
+			     (!too_many_copies(s) || TRAP == NOWAIT_NO_LIMIT);
+			IF(ok) snap[s].in_progress++; has_slot(s, me) FI
+		:: else -> increment(s); ok = true
+		fi;
 		spin_unlock(s)
 	}
 }
@@ -339,19 +343,14 @@ inline wait_for_in_progress(s, me) {
 	   }
 	   wait_for_completion_io(me);
 	   ok = true;
-	   IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me) FI
+	   IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me, true) FI
 	:: else -> break
 	od
 }
 
-inline account_start_copy(s, me, throttle) {
-	if
-	:: throttle ->
-		account_start_copy_nowait(s, me);
-		IF(!ok) wait_for_in_progress(s, me) FI
-	:: else ->
-		step { spin_lock(s); increment(s); spin_unlock(s) }
-	fi
+inline account_start_copy(s, me) {
+	account_start_copy_nowait(s, me, true);
+	IF(!ok) wait_for_in_progress(s, me) FI
 }
 
 inline account_end_copy(s) {
@@ -401,22 +400,25 @@ inline submit_bio(bio, chunk) {	/* to the origin */
 
 #ifdef SEMAPHORE	/* down() is in start_copy() */
 #define THROTTLED		false
-#define WAITS_IN_WALK		true
 #else
 #define THROTTLED		true
-#define WAITS_IN_WALK		false
 #endif
 
 #define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
 /* start_origin_copy(), if nobody need wait; else "ok" is false */
 inline start_origin_copy(s, me) {
-	if
-	:: throttle -> account_start_copy_nowait(s, me)
-	:: else -> account_start_copy(s, me, WAITS_IN_WALK); ok = true
-	fi;
+#if defined(SEMAPHORE) || defined(UPSTREAM)
+	account_start_copy(s, me);
+	ok = true;
+#else
+	account_start_copy_nowait(s, me, throttle);
+#endif
 	IF(ok) start_copy(s, me, chunk) FI
 }
 
+#ifdef UPSTREAM
+#define wait_and_start_it(s, me)	skip
+#else
 /* The rest of it. What is returned is left in "ok". */
 inline wait_and_start_it(s, me) {
 	changes = _origins_changes;
@@ -440,6 +442,7 @@ inline wait_and_start_it(s, me) {
 		changes = 0
 	}
 }
+#endif
 
 /* The caller holds _origins_lock. What is returned is left in "r". */
 inline __origin_write(me) {
@@ -545,7 +548,7 @@ inline snapshot_map(me, snapshot) {
 	}
 	IF(pe_to_start_now != NULL)
 		pe_to_start_now = NULL;
-		account_start_copy(s, me, true);
+		account_start_copy(s, me);
 		start_copy(s, me, chunk)
 	FI
 }

@@ -179,7 +179,7 @@ mutex_lock(...)
     when != up_write(...)
     when != mutex_unlock(...)
 (
-account_start_copy@p(..., true)
+account_start_copy@p(...)
 |
 start_full_bio@p(...)
 |
