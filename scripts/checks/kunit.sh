@@ -197,7 +197,7 @@ group_races() {
 	local n CONFIG_FROM=("$VM/config" "$VM/config.kcsan")
 	local GUEST_ARGS=again=$RUNS_SMP SCENARIO_LIMIT=3600
 	need "${BUILD_PACKAGES[@]}" "${GUEST_PACKAGES[@]}" python3
-	kunit_tree 6.12 || return
+	kunit_tree 6.12 in_work_tree || return
 	run "build for UML" "$LOGS/kunit-6.12.log" kunit_py build 6.12 ||
 		{ not_ok "6.12: does not build for UML"; return; }
 	run "$RUNS_UML runs on UML" "$LOGS/runs.log" many_runs
@@ -210,6 +210,8 @@ group_races() {
 	else
 		ok "6.12: $n runs on UML, all pass"
 	fi
+	at "$TREE" base
+	kunit_tree 6.12 || return
 	OBJ=$BUILD/guest-6.12-kcsan
 	guest_kernel series.upstream && initramfs "$VM/again" || { not_ok "6.12: no kernel with KCSAN"; return; }
 	expect passes again

@@ -11,12 +11,14 @@ group_mutants() {
 	local CONFIG_FROM=("${CONFIG_FROM[@]}")
 	[ -n "$(chosen)$(chosen smp/)$(chosen vm/)$(chosen kcsan/)" ] ||
 		{ not_ok "mutants: none is named '$MUTANTS'"; return; }
-	kunit_tree 6.12 || return
-	# What doesn't happen on UML within three seconds won't in thirty.
-	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
-	git -C "$TREE" commit -qam "tests give up earlier"
-	[ -z "$(chosen)" ] || run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
-	each_mutant '' uml_build killed_on_uml
+	if [ -n "$(chosen)" ]; then
+		# The tree that group kunit builds for UML, or all would be built again
+		impatient_tree in_work_tree || return
+		run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
+		each_mutant '' uml_build killed_on_uml
+		at "$TREE" base
+	fi
+	impatient_tree tree || return
 	need "${GUEST_PACKAGES[@]}"
 	initramfs || { not_ok "mutants: no initramfs"; return; }
 	each_mutant smp/ "guest_kernel mutant" killed_on_smp
@@ -28,6 +30,14 @@ group_mutants() {
 	initramfs "$VM/again" || { not_ok "mutants: no initramfs"; return; }
 	each_mutant kcsan/ "guest_kernel mutant" killed_by_kcsan
 	at "$TREE" base
+}
+
+# impatient_tree COMMAND: see kunit_tree. What doesn't happen on UML within three seconds
+# won't in thirty.
+impatient_tree() {
+	kunit_tree 6.12 "$1" || return
+	sed -i 's/LONG_WHILE (30 /LONG_WHILE (3 /' "$TREE/drivers/md/tests/dm_snapshot_throttle_kunit.c"
+	git -C "$TREE" commit -qam "tests give up earlier"
 }
 
 # chosen [DIR/]: the names of the mutants there that MUTANTS allows.
