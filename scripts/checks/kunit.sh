@@ -44,11 +44,8 @@ kunit_passes() {
 	fi
 }
 
-uml() { # LINUX [PARAMETER...]: the KUnit tests in this UML kernel
-	local linux=$1
-	shift
-	"$linux" kunit.enable=1 mem=1G console=tty kunit_shutdown=halt "$@" </dev/null
-}
+# What a UML kernel is to be told for the KUnit tests, which need no input.
+UML_ARGS=(kunit.enable=1 mem=1G console=tty kunit_shutdown=halt)
 
 # work_tree: KUNIT_TREE is one of 6.12's, so that others can use that meanwhile.
 work_tree() {
@@ -114,7 +111,7 @@ coverage() {
 			LINK_WRAPS="-Wl,--wrap,malloc -Wl,--wrap,free -Wl,--wrap,calloc --coverage -L$lib $lib/at_exit.o" \
 			linux || return
 	rm -f "$obj/drivers/md/dm-snap.gcda"
-	uml "$obj/linux" >"$out" 2>&1
+	"$obj/linux" "${UML_ARGS[@]}" >"$out" 2>&1 </dev/null
 	grep -q '^ok 1 dm_snapshot_throttle' "$out" || { echo "tests failed: $out"; return 1; }
 	(cd "$lib" && gcov -b -c -o "$obj/drivers/md" dm-snap.gcda >/dev/null) &&
 		awk -v functions="$THROTTLE" -f "$TOP/scripts/coverage.awk" "$lib/dm-snap.c.gcov"

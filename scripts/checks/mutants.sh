@@ -122,7 +122,8 @@ killed_on_uml() {
 	local out=$LOGS/mutant.console start=$SECONDS pid said=
 	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|\bBUG\b|Kernel panic|Oops'
 	: >"$out"
-	in_background uml "$BUILD/kunit-6.12/linux" >"$out" 2>&1
+	# exec: UML begins a process group, which must be that of CHILD to be killed
+	in_background exec "$BUILD/kunit-6.12/linux" "${UML_ARGS[@]}" >"$out" 2>&1
 	pid=$CHILD
 	while [ -z "$said" ]; do
 		sleep 0.2
