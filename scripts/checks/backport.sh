@@ -173,9 +173,12 @@ proofs() {
 		'/^static void start_copy/,/^}/s/^}/	account_end_copy(s);\n}/'
 	t "prove.cocci: two ends" prove-twice unproven \
 		'^zero_callback\(\) does not count the end' 's/^\tbio->bi_status = write_err.*/&\n\taccount_end_copy(s);/'
-	t "prove.cocci: a copy that is started under _origins_lock" prove-held unproven \
-		'^[a-z_]+\(\) waits with a lock held' \
-		'/^\t\tup_read\(&_origins_lock\);$/{N;N;/if \(pe\)/s/^[^\n]*\n//}'
+	t "prove.cocci: a writer that waits under _origins_lock" prove-held unproven \
+		'^start_origin_copy\(\) waits with a lock held' \
+		'/^static bool start_origin_copy/,/^}/{/up_read/d}'
+	t "prove.cocci: one that waits under the snapshot's lock" prove-locked unproven \
+		'^snapshot_map\(\) waits with a lock held' \
+		'/^static int snapshot_map\(/,/^}/s/up_read\(&s->lock\)/barrier()/'
 	t "prove.cocci: a throttle that is initialised too late" prove-early unproven \
 		'^snapshot_ctr\(\) uses the throttle before' '/^\tINIT_LIST_HEAD\(&s->throttled_writers/d'
 	t "prove.cocci: an origin that is resumed too early" prove-resumed unproven \
