@@ -18,6 +18,7 @@ group_mutants() {
 		each_mutant '' uml_build killed_on_uml
 		at "$TREE" base
 	fi
+	[ -n "$(chosen smp/)$(chosen vm/)$(chosen kcsan/)" ] || return 0
 	impatient_tree tree || return
 	need "${GUEST_PACKAGES[@]}"
 	initramfs || { not_ok "mutants: no initramfs"; return; }
