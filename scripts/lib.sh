@@ -742,8 +742,10 @@ scenario() {
 
 # judge NAME CONSOLE: sets RESULT to what the guest said ("ok", "not ok - WHY") or what
 # became of it ("died", "timed out"), and SPLATS to the kinds of splat on the console.
+# What the guest said may be in the middle of a line, as the scenario's own output is
+# buffered, and the kernel's is not.
 judge() {
-	RESULT=$(tr -d '\r' <"$2" | sed -En "s/^\[[ 0-9.]*\] ((not )?ok) [0-9]+ - $1(: |\$)/\1 - /p" |
+	RESULT=$(tr -d '\r' <"$2" | sed -En "s/.*\[[ 0-9.]*\] ((not )?ok) [0-9]+ - $1(: |\$)/\1 - /p" |
 		tail -n 1 | sed 's/^ok.*/ok/')
 	[ -n "$RESULT" ] || { ((GUEST_RC == 124 || GUEST_RC == 137)) && RESULT="timed out" || RESULT=died; }
 	SPLATS=$("$VM/splats" "$2" | cut -d: -f1 | sort -u | paste -sd, -)
