@@ -185,6 +185,15 @@ splat_tests() {
 	done
 	t "splats: a console for each kind" splats-kinds each_kind
 	t "splats: which data races count" splats-races which_races_count
+	t "a guest's verdict counts wherever in a line it is" judged judged
+}
+
+judged() { # and that of another scenario doesn't
+	local console=$BUILD/races/console GUEST_RC=0
+	mkdir -p "${console%/*}" &&
+		printf '[<0>] do_wait+0x4f[   27.1] not ok 1 - herd: hung\r\n/0xb0\r\n' >"$console" || return
+	judge herd "$console" && [ "$RESULT" = "not ok - hung" ] &&
+		judge limit "$console" && [ "$RESULT" = died ]
 }
 
 which_races_count() { # those of dm-snap.c but one, and not the kernel's others
