@@ -291,7 +291,9 @@ inline wait_for_in_progress(s, me) {
 
 #define too_many_copies(s)	(cow_threshold && snap[s].in_progress >= cow_threshold)
 #define still_used(s)		(snap[s].in_progress || len(throttled_writers[s]) > 0)
-#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && snap[s].in_progress == cow_threshold)
+#define room(s)			(len(throttled_writers[s]) > 0 && !too_many_copies(s))
+#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && len(throttled_writers[s]) > 0 && \
+				 snap[s].in_progress == cow_threshold)
 
 /* The answer is left in "ok". */
 inline account_start_copy_nowait(s, me, throttle) {
@@ -308,24 +310,37 @@ inline account_start_copy_nowait(s, me, throttle) {
 	}
 }
 
-inline wake_throttled_writers(s) {
+/* With the lock. It is dropped for each wake-up, and at the end. */
+inline wake_throttled_writers(s, if_any) {
 	do
-	:: len(throttled_writers[s]) > 0 && (!too_many_copies(s) || ONE_MORE(s)) ->
+	:: step {
+		if_any && (room(s) || ONE_MORE(s)) ->
 #if TRAP == COMPLETE_FIRST
 		throttled_writers[s]?<x>;
-		complete(x);
-		use_stack(x);
-#endif
+#else
 		throttled_writers[s]?x;		/* list_del() */
+#endif
 #if TRAP != BACK_TO_TAIL
 		snap[s].in_progress = snap[s].in_progress + UNLESS(NOT_COUNTED, 1);
 		has_slot(s, x);
 #endif
-#if TRAP != COMPLETE_FIRST
-		complete(x);
+		spin_unlock(s)
+	   }
+	   complete(x);
+	   step {
+		spin_lock(s);
+#if TRAP == COMPLETE_FIRST
+		use_stack(x);
+		throttled_writers[s]?x;
 #endif
-		IF(TRAP == BACK_TO_TAIL) break FI
-	:: else -> break
+		IF(TRAP == BACK_TO_TAIL) spin_unlock(s); break FI
+	   }
+	:: step {
+		!(if_any && (room(s) || ONE_MORE(s))) ->
+		never(room_unnoticed, IN_ONE_STEP && room(s));
+		spin_unlock(s);
+		break
+	   }
 	od;
 	x = 0
 }
@@ -336,11 +351,9 @@ inline wait_for_in_progress(s, me) {
 	:: !ok -> step {
 		spin_lock(s);
 		arrives(s, me);
-		throttled_writers[s]!me;
-		IF(TRAP != RAISED_UNNOTICED) wake_throttled_writers(s) FI;
-		never(room_unnoticed, IN_ONE_STEP && len(throttled_writers[s]) > 0 && !too_many_copies(s));
-		spin_unlock(s)
+		throttled_writers[s]!me
 	   }
+	   wake_throttled_writers(s, TRAP != RAISED_UNNOTICED);
 	   wait_for_completion_io(me);
 	   ok = true;
 	   IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me, true) FI
@@ -354,12 +367,12 @@ inline account_start_copy(s, me) {
 }
 
 inline account_end_copy(s) {
-	step {
-		spin_lock(s);
-		decrement(s);
-		IF(TRAP != END_WAKES_NOBODY) wake_throttled_writers(s) FI;
-		spin_unlock(s)
-	}
+	step { spin_lock(s); decrement(s) }
+#if TRAP == END_WAKES_NOBODY
+	spin_unlock(s)
+#else
+	wake_throttled_writers(s, true)
+#endif
 }
 #endif
 

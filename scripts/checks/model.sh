@@ -131,7 +131,7 @@ group_model() {
 	breaks "upstream, writers without end" "starves" "$live" "-l -f" -DUPSTREAM -DLIMIT=0 $one $two -DFOREVER=1
 	trap_ END_WAKES_NOBODY "asleep for ever" $one
 	trap_ END_WAKES_TWO "over the limit" $one
-	trap_ COMPLETE_FIRST "use after free" $one -DFINE
+	trap_ COMPLETE_FIRST "use after free" $one
 	trap_ NOWAIT_NO_LIMIT "over the limit" $one
 	trap_ STARTED_AGAIN "started twice" $two
 	trap_ EAGAIN_NOT_STARTED "never started" $two -DDTR=0
