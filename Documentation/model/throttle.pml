@@ -638,7 +638,7 @@ end:	do
 		chunk = 0;
 		IF(left && len(in_order[k]) > 0) in_order[k]?<chunk> FI;
 		if :: snap[k].out_of_order_tree & chunk -> pending_complete(k)
-		   :: else -> account_end_copy(k); break fi
+		   :: else -> break fi
 	      }
 	      do	/* retry_origin_bios() */
 	      :: bios ->
@@ -648,6 +648,7 @@ end:	do
 	      od;
 	      atomic { use(k); snap[k].pending_exceptions_count-- }	/* free_pending_exception() */
 	   od;
+	   account_end_copy(k);
 	   atomic { use(k); snap[k].nr_jobs--; forget(); left = 0 }	/* run_complete_job() */
 	od
 }
