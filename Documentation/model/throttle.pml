@@ -291,9 +291,8 @@ inline wait_for_in_progress(s, me) {
 
 #define too_many_copies(s)	(cow_threshold && snap[s].in_progress >= cow_threshold)
 #define still_used(s)		(snap[s].in_progress || len(throttled_writers[s]) > 0)
-#define room(s)			(len(throttled_writers[s]) > 0 && !too_many_copies(s))
-#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && len(throttled_writers[s]) > 0 && \
-				 snap[s].in_progress == cow_threshold)
+#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && snap[s].in_progress == cow_threshold)
+#define room(s)			(len(throttled_writers[s]) > 0 && (!too_many_copies(s) || ONE_MORE(s)))
 
 /* The answer is left in "ok". */
 inline account_start_copy_nowait(s, me, throttle) {
@@ -314,7 +313,7 @@ inline account_start_copy_nowait(s, me, throttle) {
 inline wake_throttled_writers(s, if_any) {
 	do
 	:: step {
-		if_any && (room(s) || ONE_MORE(s)) ->
+		if_any && room(s) ->
 #if TRAP == COMPLETE_FIRST
 		throttled_writers[s]?<x>;
 #else
@@ -336,7 +335,7 @@ inline wake_throttled_writers(s, if_any) {
 		IF(TRAP == BACK_TO_TAIL) spin_unlock(s); break FI
 	   }
 	:: step {
-		!(if_any && (room(s) || ONE_MORE(s))) ->
+		!(if_any && room(s)) ->
 		never(room_unnoticed, IN_ONE_STEP && room(s));
 		spin_unlock(s);
 		break
