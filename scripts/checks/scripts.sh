@@ -190,9 +190,8 @@ splat_tests() {
 
 judged() { # and that of another scenario doesn't
 	# shellcheck disable=SC2034 # judge uses it
-	local console=$BUILD/races/console GUEST_RC=0
-	mkdir -p "${console%/*}" &&
-		printf '[<0>] do_wait+0x4f[   27.1] not ok 1 - herd: hung\r\n/0xb0\r\n' >"$console" || return
+	local console=$LOGS/judged.console GUEST_RC=0
+	printf '[<0>] do_wait+0x4f[   27.1] not ok 1 - herd: hung\r\n/0xb0\r\n' >"$console"
 	judge herd "$console" && [ "$RESULT" = "not ok - hung" ] &&
 		judge limit "$console" && [ "$RESULT" = died ]
 }
