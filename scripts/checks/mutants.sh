@@ -14,8 +14,11 @@ group_mutants() {
 	if [ -n "$(chosen)" ]; then
 		# The tree that group kunit builds for UML, or all would be built again
 		impatient_tree in_work_tree || return
-		run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12
-		each_mutant '' uml_build killed_on_uml
+		run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12 && uml_commands ||
+			{ not_ok "mutants: UML does not build: $LOGS/mutant.log"; return; }
+		beside mutants_on_uml_2
+		mutants_on_uml 1
+		said_beside mutants_on_uml_2
 		at "$TREE" base
 	fi
 	[ -n "$(chosen smp/)$(chosen vm/)$(chosen kcsan/)" ] || return 0
@@ -51,11 +54,11 @@ chosen() {
 	done
 }
 
-# each_mutant DIR/ BUILD KILLED: the last two are commands; KILLED prints what killed
-# it. Before and after come the tests, or those scenarios, without a fault.
+# each_mutant DIR/ BUILD KILLED [NAMES]: BUILD and KILLED are commands; KILLED prints what
+# killed it. Before and after come the tests, or those scenarios, without a fault.
 each_mutant() {
 	local name names unharmed=unharmed
-	names=$(chosen "$1")
+	names=${4-$(chosen "$1")}
 	[ -n "$names" ] || return
 	[ "$1" != vm/ ] || unharmed=$(for name in $names; do echo "${name%%.*}.unharmed"; done | sort -u)
 	for name in $unharmed; do
@@ -113,8 +116,33 @@ killed() {
 	[ -n "$said" ]
 }
 
+# mutants_on_uml N: every other mutant, from the Nth on, in a sparse tree, and with
+# objects, of its own.
+mutants_on_uml() {
+	local whole=$TREE dir=$BUILD/mutants-$1 LOGS=$LOGS/mutants-$1
+	local TREE=$dir/tree OBJ=$dir/obj
+	rm -rf "$dir" && mkdir -p "$dir" "$LOGS" && cp -r "$BUILD/kunit-6.12" "$OBJ" &&
+		git -C "$whole" worktree prune &&
+		git -C "$whole" worktree add --quiet --no-checkout --detach "$TREE" HEAD &&
+		git -C "$TREE" sparse-checkout set drivers/md && git -C "$TREE" checkout --quiet ||
+		{ not_ok "mutants: cannot make $dir"; return; }
+	each_mutant '' uml_build killed_on_uml "$(chosen | sed -n "$1~2p")"
+	rm -r "$dir"
+}
+mutants_on_uml_2() { mutants_on_uml 2; }
+
+# uml_commands: build/kunit-6.12/commands has the two by which kbuild compiles dm-snap.c and
+# links the kernel. kbuild itself looks into every directory first, and links thrice, so
+# that the addresses of functions in a trace are right.
+# uml_build: those, for a mutant.
+uml_commands() {
+	touch "$TREE/$SNAP"
+	make -C "$TREE" ARCH=um O="$BUILD/kunit-6.12" V=1 linux 2>&1 |
+		sed -nE "s,$TREE/drivers/md/,\$TREE/drivers/md/,g; s/^(  |\+ )(gcc .*(dm-snap\.c *|-o vmlinux .*))$/\2/p" \
+			>"$BUILD/kunit-6.12/commands" && [ "$(wc -l <"$BUILD/kunit-6.12/commands")" = 2 ]
+}
 uml_build() {
-	make -C "$TREE" ARCH=um O="$BUILD/kunit-6.12" -s -j"$JOBS" linux
+	(cd "$OBJ" && rm -f vmlinux && TREE=$TREE sh -e ./commands)
 }
 
 # killed_on_uml: the first thing that the tests in the UML kernel which was just
@@ -124,7 +152,7 @@ killed_on_uml() {
 	local bad='not ok [0-9]+ [a-z]|list_(add|del) corruption|\bBUG\b|Kernel panic|Oops'
 	: >"$out"
 	# exec: UML begins a process group, which must be that of CHILD to be killed
-	in_background exec "$BUILD/kunit-6.12/linux" "${UML_ARGS[@]}" >"$out" 2>&1
+	in_background exec "$OBJ/vmlinux" "${UML_ARGS[@]}" >"$out" 2>&1
 	pid=$CHILD
 	while [ -z "$said" ]; do
 		sleep 0.2
