@@ -215,9 +215,9 @@ group_races() {
 	at "$TREE" base
 }
 
+# A run sleeps most of the time, so there are many at once.
 many_runs() {
 	rm -rf "$LOGS/runs" && mkdir -p "$LOGS/runs"
-	seq $RUNS_UML | xargs -P "$JOBS" -I{} sh -c 'timeout 60 "$1" kunit.enable=1 mem=256M \
-		console=tty kunit_shutdown=halt </dev/null >"$2" 2>&1' sh \
-		"$BUILD/kunit-6.12/linux" "$LOGS/runs/{}.console"
+	seq $RUNS_UML | xargs -P $((JOBS * 8)) -I{} sh -c 'out=$1; shift; exec timeout 60 "$@" \
+		</dev/null >"$out" 2>&1' sh "$LOGS/runs/{}.console" "$BUILD/kunit-6.12/linux" "${UML_ARGS[@]}"
 }
