@@ -4,10 +4,11 @@
  * chunk of 8 sectors to DEVICE with O_DIRECT, the nth to chunk FIRST + n; all
  * at once, when the last of them is there.
  *
- * spin CPU PID: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
- * user mode, so that RCU sees the CPU pass through quiescent states. PID is
- * that CPU's ksoftirqd, which gets the better priority: a busy ksoftirqd that
- * can't run keeps softirqs, RCU's among them, off the CPU (up to 6.4 or so).
+ * spin CPU PID...: a SCHED_FIFO busy loop, bound to CPU, until killed. It runs in
+ * user mode, so that RCU sees the CPU pass through quiescent states. The PIDs are
+ * that CPU's kernel threads which get the better priority: a busy ksoftirqd that
+ * can't run keeps softirqs, RCU's among them, off the CPU (up to 6.4 or so), and on
+ * PREEMPT_RT no grace period ends without rcuc.
  *
  * fifo COMMAND...: runs COMMAND at SCHED_FIFO's lowest priority. Since 6.12 a
  * busy loop doesn't keep ordinary tasks off a CPU for more than a second (the
@@ -79,16 +80,18 @@ static int run_as(int policy, int priority, char **command)
 	return fail(command[0]);
 }
 
-static int spin(int cpu, int ksoftirqd)
+static int spin(int cpu, char **pids)
 {
 	struct sched_param param = { .sched_priority = 50 };
 	struct sched_param better = { .sched_priority = 51 };
 	cpu_set_t set;
 
+	for (; *pids; pids++)
+		if (sched_setscheduler(atoi(*pids), SCHED_FIFO, &better))
+			return fail("spin");
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) ||
-	    sched_setscheduler(ksoftirqd, SCHED_FIFO, &better) ||
 	    sched_setscheduler(0, SCHED_FIFO, &param))
 		return fail("spin");
 	for (;;)
@@ -140,8 +143,8 @@ int main(int argc, char **argv)
 	long first = argc > 3 ? atol(argv[3]) : 0;
 	int i, count, status, rc = 0;
 
-	if (!strcmp(name, "spin") && argc == 3)
-		return spin(atoi(argv[1]), atoi(argv[2]));
+	if (!strcmp(name, "spin") && argc > 2)
+		return spin(atoi(argv[1]), argv + 2);
 	if (!strcmp(name, "fifo") && argc > 1)
 		return run_as(SCHED_FIFO, 1, argv + 1);
 	if (!strcmp(name, "states") && argc == 2)
