@@ -14,7 +14,7 @@ group_mutants() {
 	if [ -n "$(chosen)" ]; then
 		# The tree that group kunit builds for UML, or all would be built again
 		impatient_tree in_work_tree || return
-		run "build for UML" "$LOGS/mutant.log" kunit_py build 6.12 && uml_commands ||
+		run "build for UML" "$LOGS/mutant.log" uml_kernel ||
 			{ not_ok "mutants: UML does not build: $LOGS/mutant.log"; return; }
 		beside mutants_on_uml_2
 		mutants_on_uml 1
@@ -131,13 +131,13 @@ mutants_on_uml() {
 }
 mutants_on_uml_2() { mutants_on_uml 2; }
 
-# uml_commands: build/kunit-6.12/commands has the two by which kbuild compiles dm-snap.c and
-# links the kernel. kbuild itself looks into every directory first, and links thrice, so
-# that the addresses of functions in a trace are right.
+# uml_kernel: builds it, in build/kunit-6.12; "commands" there has the two by which kbuild
+# compiles dm-snap.c and links. kbuild itself looks into every directory first, and links
+# thrice, so that the addresses of functions in a trace are right.
 # uml_build: those, for a mutant.
-uml_commands() {
-	touch "$TREE/$SNAP"
-	make -C "$TREE" ARCH=um O="$BUILD/kunit-6.12" V=1 linux 2>&1 |
+uml_kernel() {
+	kunit_py build 6.12 && touch "$TREE/$SNAP" || return
+	make -C "$TREE" ARCH=um O="$BUILD/kunit-6.12" V=1 linux 2>&1 | tee /dev/stderr |
 		sed -nE "s,$TREE/drivers/md/,\$TREE/drivers/md/,g; s/^(  |\+ )(gcc .*(dm-snap\.c *|-o vmlinux .*))$/\2/p" \
 			>"$BUILD/kunit-6.12/commands" && [ "$(wc -l <"$BUILD/kunit-6.12/commands")" = 2 ]
 }
