@@ -319,16 +319,19 @@ argument_tests() {
 		1|no such directory|backport /nowhere
 		1|no such directory|send /nowhere
 		1|is not a directory|send --output /etc/passwd
+		1|is not empty|send --output /etc
 		2|check takes a directory|refresh check
 		1|is not empty|refresh check /etc/passwd
 		2|--seed takes a number|soak --seed
 		2|--rounds takes a number|bench --fio --rounds
+		2|--rounds takes a number|bench --rounds 08
 		2|--report takes a directory|bench --report
 		1|has no results.csv|bench --report /etc/passwd
 		1|is not a git tree|demo --tree /
 		2|usage: scripts/demo|demo --tree
 		2|usage: scripts/send|send --series=
 		2|unknown command|refresh everything
+		2|takes nothing|refresh begin again
 		2|takes an argument|module --kernel
 		2|one of --install|module --install --uninstall
 		2|--uninstall builds nothing|module --uninstall -o /tmp
@@ -370,11 +373,11 @@ blktests() (
 group_scripts() {
 	need git shellcheck make xz-utils gnuplot-nox
 	t "shellcheck" shellcheck shellcheck -x -e SC2015,SC2016,SC2119,SC2120 \
-		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,refresh,send,soak} \
+		-P "$TOP/scripts" "$TOP"/scripts/{apply,backport,bench,check,demo,module,refresh,send,soak} \
 		"$TOP"/scripts/{lib.sh,checks/*.sh} "$VM/splats" "$TOP/.ci/run"
 	t "the tests for blktests: git am, shellcheck" blktests blktests
 	t "shellcheck of the guest's scripts" shellcheck-guest \
-		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,lvm,peers,reboot} "$VM"/scenarios/*
+		shellcheck -s dash -e SC2154,SC2034,SC1091,SC1090,SC3043 "$VM"/{init,again,bench,hotfix,lvm,module,peers,reboot} "$VM"/scenarios/*
 	splat_tests
 	bench_tests
 	argument_tests
