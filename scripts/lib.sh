@@ -416,7 +416,6 @@ am_for_good() {
 # What the machine's own sources don't have comes through an apt state below
 # build/, so that these stay as they are. The mirror is the one that they name.
 APT_STATE=$BUILD/apt
-# shellcheck disable=SC2034
 apt_here() {
 	local tool=$1
 	shift
@@ -483,7 +482,7 @@ tree() {
 				fetch_source "linux-source-$v" || return
 		fi
 		if git -C "$TREE" rev-parse -q --verify series >/dev/null 2>&1; then
-			mv "$TREE" "$TREE.refreshed" || die "$TREE.refreshed has branches of scripts/refresh; remove it"
+			mv -T "$TREE" "$TREE.refreshed" || die "$TREE.refreshed has branches of scripts/refresh; remove it"
 			echo "  the branches of scripts/refresh are in $TREE.refreshed now"
 		fi
 		rm -rf "${TREE:?}"
@@ -518,7 +517,7 @@ own_tree() {
 
 fetch_source() { # PACKAGE[=VERSION]
 	mkdir -p "$APT_STATE/x"
-	cd "$APT_STATE" && apt_here apt-get download "$1" &&
+	cd "$APT_STATE" && rm -f "${1%=*}"_*.deb && apt_here apt-get download "$1" &&
 		dpkg-deb -x "${1%=*}"_*.deb x && rm "${1%=*}"_*.deb
 }
 
@@ -610,7 +609,6 @@ guest_kernel() {
 		return
 	fi
 	room 1
-	mkdir -p "$LOGS"
 	guest_config >"$log" 2>&1 ||
 		{ grep -v override: "$log" | tail -n 5; return 1; }
 	run "build ${TREE##*/} ($name)" "$log" \
@@ -627,33 +625,26 @@ PROGRAMS=()
 MODULES=
 DYNAMIC=(/sbin/dmsetup /bin/dd /sbin/mke2fs /sbin/e2fsck)
 initramfs() {
-	local root lib
+	local root l
 	INITRAMFS=$BUILD/initramfs${1:+-${1##*/}}
 	root=$INITRAMFS.d
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,proc,sys,dev,tmp} || return
 	cp /bin/busybox "${DYNAMIC[@]}" "${PROGRAMS[@]}" "$root/bin/" &&
-		ln -s busybox "$root/bin/sh" &&
-		ln -s writers "$root/bin/spin" &&
-		ln -s writers "$root/bin/fifo" &&
-		ln -s writers "$root/bin/idle" &&
-		ln -s writers "$root/bin/states" &&
-		gcc -O2 -Wall -Wextra -Werror -static -o "$root/bin/writers" "$VM/writers.c" &&
-		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/load" "$VM/load.c" &&
-		ln -s load "$root/bin/cached" &&
-		ln -s load "$root/bin/timed" &&
-		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/soak" "$VM/soak.c" &&
-		ln -s soak "$root/bin/stamp" &&
-		ln -s soak "$root/bin/compare" &&
-		ln -s soak "$root/bin/hog" &&
 		cp "$VM/init" "$root/init" && cp -r "$VM/scenarios" "$root/" || return
+	for l in writers load soak; do
+		gcc -O2 -Wall -Wextra -Werror -static -pthread -o "$root/bin/$l" "$VM/$l.c" || return
+	done
+	for l in sh:busybox {spin,fifo,idle,states}:writers {cached,timed}:load {stamp,compare,hog}:soak; do
+		ln -s "${l#*:}" "$root/bin/${l%:*}" || return
+	done
 	(($# == 0)) || cp "$@" "$root/scenarios/" || return
 	[ -z "$MODULES" ] || { mkdir "$root/lib" && cp -r "$MODULES" "$root/lib/modules"; } || return
 	awk '/^::$/ { on = 1; next } /^[^ ]/ { on = 0 } on' "$TOP/Documentation/backporting.rst" |
 		sed 's/^  //' >"$root/scenarios/verify.sh"
 	ldd "${DYNAMIC[@]}" "${PROGRAMS[@]}" | grep -o '^[[:space:]].*' | grep -o '/[^ ]*' | sort -u |
-		while read -r lib; do
-			mkdir -p "$root/$(dirname "$lib")" && cp "$lib" "$root/$lib"
+		while read -r l; do
+			mkdir -p "$root/$(dirname "$l")" && cp "$l" "$root/$l"
 		done
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
 }
@@ -664,10 +655,9 @@ said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
 # qemu ACCEL SECONDS KERNEL SCENARIO CONSOLE: one boot, and no longer than
 # SECONDS. Nothing of the host is reachable from the guest, unless QEMU_ARGS say
 # so. ACCEL is kvm, tcg, or icount: one CPU, whose clock advances by 1 ns with each
-# instruction. With TCG=single, tcg's four CPUs take turns on one of the host's. Of
-# icount, two boots with the same SEED, a number, are the same to the instruction: the
-# clock on the wall begins that many seconds later, and there is no other source of random
-# numbers.
+# instruction. With icount, two boots with the same SEED, a number, are the same to the
+# instruction: the time of day begins that many seconds later, and there is no other source
+# of random numbers. With TCG=single, tcg's four CPUs take turns on one of the host's.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
 # that its timer does not tick, and panics; no_timer_check is against that.
 # DISK, if set, is a file that is the guest's /dev/vda; what else it has, QEMU_ARGS
@@ -676,9 +666,11 @@ GUEST_ARGS=
 DISK=
 QEMU_ARGS=()
 qemu() {
-	local machine kunit=0 disk=() memory
+	local machine kunit=0 memory
 	memory=$(said_in memory "${4%%,*}")
-	[ -z "$DISK" ] || disk=(-drive "file=$DISK,format=raw,if=virtio")
+	# Without la57=off, an interrupt in identify_cpu(), which has the
+	# width of addresses at 48 bits for a moment, makes KASAN report a
+	# wild access every now and then.
 	case $1 in
 	kvm) machine=(-accel kvm -cpu "host,la57=off" -smp 4) ;;
 	tcg) machine=(-accel "tcg,thread=${TCG:-multi}" -cpu "max,la57=off" -smp 4) ;;
@@ -686,12 +678,9 @@ qemu() {
 		-rtc "clock=vm,base=2026-01-01T00:$(printf %02d:%02d $((${SEED:-0} / 60)) $((${SEED:-0} % 60)))") ;;
 	esac
 	case $4 in kunit | again | module) kunit=1 ;; esac
-	# Without la57=off, an interrupt in identify_cpu(), which has the
-	# width of addresses at 48 bits for a moment, makes KASAN report a
-	# wild access every now and then.
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
-		"${disk[@]}" "${QEMU_ARGS[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
+		${DISK:+-drive "file=$DISK,format=raw,if=virtio"} "${QEMU_ARGS[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 printk.devkmsg=on no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
@@ -720,7 +709,6 @@ SCENARIO_LIMIT=600 # a scenario takes half a minute on TCG, on an idle host
 scenario() {
 	local kernel=$1 name=$2 console=$3 what=$2 start rc how try
 	[[ $name != *,* ]] || what="$(tr , '\n' <<<"${name%,boot}" | wc -l) scenarios"
-	mkdir -p "$(dirname "$console")"
 	: >"$console"
 	how=${ACCEL:-$(accel "$kernel")}
 	for try in 1 2; do
@@ -786,33 +774,23 @@ data_races() {
 #   tells	the script for users says that this is the semaphore
 #   anything else: what was seen, for a human
 verdict() {
-	local hung
-	if [ "$RESULT" = ok ] && [ -z "$SPLATS" ]; then
-		echo passes
-	elif [[ $RESULT == "not ok - "*" writers woken for one slot" && -z $SPLATS ]]; then
-		echo herds
-	elif [[ $RESULT == "not ok - BAD: writers sleep with the lock held"* && -z $SPLATS ]]; then
-		echo tells
-	elif [[ $RESULT == "not ok - "*": "*" admitted" && -z $SPLATS ]]; then
-		echo overruns
-	elif [[ $RESULT == "not ok - the snapshot has changed: chunk "* && -z $SPLATS ]]; then
-		echo corrupts
-	elif [[ $RESULT == "not ok - a rewrite waits" && -z $SPLATS ]]; then
-		echo waits
-	elif [ "$RESULT" = "not ok - hung" ] && [ "$SPLATS" = hung-task ]; then
-		hung=$(hung_tasks "$1")
-		if grep -Eq '^(writers|fio|dd): down .*_map' <<<"$hung" &&
-		   grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung"; then
-			echo hangs
-		else
-			echo "hung, but not so"
-		fi
-	elif [ "$SPLATS" = kasan ] && grep -EA 60 'BUG: KASAN: (slab-)?use-after-free' "$1" |
-	     grep -Eq '^\[[^]]*\]  (wait_for_in_progress|snapshot_resume)\+'; then
-		echo frees
-	else
-		echo "$RESULT${SPLATS:+, $SPLATS}"
-	fi
+	local hung said=$RESULT${SPLATS:+, $SPLATS}
+	case $SPLATS:$RESULT in
+	:ok) said=passes ;;
+	":not ok - "*" writers woken for one slot") said=herds ;;
+	":not ok - BAD: writers sleep with the lock held"*) said=tells ;;
+	":not ok - "*": "*" admitted") said=overruns ;;
+	":not ok - the snapshot has changed: chunk "*) said=corrupts ;;
+	":not ok - a rewrite waits") said=waits ;;
+	"hung-task:not ok - hung")
+		hung=$(hung_tasks "$1") said="hung, but not so"
+		grep -Eq '^(writers|fio|dd): down .*_map' <<<"$hung" &&
+			grep -q '^kworker.*: down_read .*copy_callback' <<<"$hung" && said=hangs ;;
+	kasan:*)
+		grep -EA 60 'BUG: KASAN: (slab-)?use-after-free' "$1" |
+			grep -Eq '^\[[^]]*\]  (wait_for_in_progress|snapshot_resume)\+' && said=frees ;;
+	esac
+	echo "$said"
 }
 
 # hung_tasks CONSOLE: a line for each hung task that was reported, the same

@@ -40,9 +40,6 @@ try() {
 		git -C "$DOCS/tree" reset -q --hard unpatched &&
 			(cd "$TOP" && scripts/apply "${args[@]}")
 		;;
-	scripts/apply)
-		gives 2 "usage: scripts/apply" "$TOP/scripts/apply"
-		;;
 	"scripts/demo" | "scripts/demo --upstream")
 		gives 2 "--linux takes" "$TOP/scripts/demo" "${args[@]}" --linux none ;;
 	"scripts/demo --tree TREE")
@@ -51,14 +48,8 @@ try() {
 	"scripts/send" | "scripts/send "*) # for real in group mail
 		gives 2 "--series takes" "$TOP/scripts/send" "${args[@]}" --series none
 		;;
-	scripts/backport) # for real in group backport
-		gives 2 "usage: scripts/backport" "$TOP/scripts/backport"
-		;;
-	"scripts/backport TREE -o DIR")
+	"scripts/backport TREE -o DIR") # for real in group backport
 		gives 1 "no such directory" "$TOP/scripts/backport" "$DOCS/none" "${args[@]:1}"
-		;;
-	"scripts/bench" | "scripts/bench "*)
-		gives 2 "usage: scripts/bench" "$TOP/scripts/bench" "${args[@]}" none
 		;;
 	"scripts/soak" | "scripts/soak "*) # for real in group soak
 		gives 2 "MINUTES is a number" "$TOP/scripts/soak" "${args[@]}" none
@@ -69,9 +60,6 @@ try() {
 		;;
 	"scripts/module" | "scripts/module "*) # for real in group module
 		gives 2 "one of --install" "$TOP/scripts/module" "${args[@]}" --install --uninstall
-		;;
-	"scripts/refresh")
-		gives 2 "unknown command 'none'" "$TOP/scripts/refresh" none
 		;;
 	"QUILT_PATCHES=/path/to/patches QUILT_SERIES=/path/to/series quilt push -a")
 		(cd "$DOCS/semaphore" && eval "${line//\/path\/to/$TOP}")

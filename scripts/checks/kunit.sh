@@ -3,7 +3,7 @@
 # Groups "kunit", "arches", "races" of scripts/check: the throttle's KUnit tests by
 # kunit.py, their coverage, on other architectures, and over and over.
 
-# kunit.py COMMAND V [OPTION...]: in TREE, on UML, with build/kunit-V.
+# kunit_py COMMAND V [OPTION...]: kunit.py in TREE, with build/kunit-V.
 kunit_py() {
 	local command=$1 v=$2
 	shift 2

@@ -90,7 +90,6 @@ group_model() {
 	local safety=-DSAFETY live=-DNP
 	local one=-DSNAPSHOTS=1 two=-DWRITERS=2 upstream=(-DUPSTREAM -DLIMIT=0 -DSNAPSHOTS=1 -DFINE)
 	need "${MODEL_PACKAGES[@]}"
-	mkdir -p "$LOGS"
 	echo "model: what must hold; times are of one core"
 	holds "semaphore, nobody beside the writers" "$safety" "" -DSEMAPHORE $one
 	holds "upstream, ctr" "$safety" "" "${upstream[@]}" $two -DCTR

@@ -15,7 +15,7 @@ distro_kernel() {
 	all=$(apt-cache depends "linux-headers-$RELEASE" | sed -nE 's/.*Depends: (linux-(headers|kbuild)-.*)/\1/p')
 	mkdir -p "$DISTRO" "$OBJ" && cd "$DISTRO" || return
 	for p in "linux-image-$RELEASE" "linux-headers-$RELEASE" $all; do
-		apt-get download "$p" && dpkg-deb -x "$p"_*.deb . && rm "$p"_*.deb || return
+		rm -f "$p"_*.deb && apt-get download "$p" && dpkg-deb -x "$p"_*.deb . && rm "$p"_*.deb || return
 	done
 	ln -sfn "../../../usr/src/linux-headers-$RELEASE" "lib/modules/$RELEASE/build" &&
 		sed -i "s, /usr/src, $DISTRO/usr/src," "usr/src/linux-headers-$RELEASE/Makefile" &&

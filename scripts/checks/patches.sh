@@ -66,7 +66,8 @@ again() {
 		"$@" >"$out" 2>&1 && mkdir -p "$how/generated" &&
 			cp "$OBJ/include/generated/autoconf.h" "$how/generated" &&
 			sed -nE "s, -nostdinc,& -I$how,; / .*\/dm-snap\.c( |;|\$)/p" "$out" | grep '^ ' >"$how/commands"
-	fi && [ -e "$OBJ/drivers/md/dm-snap.o" ] || { cat "$out"; return 1; }
+	fi && [ -e "$OBJ/drivers/md/dm-snap.o" ] ||
+		{ rm -f "$how/commands"; cat "$out"; return 1; }
 }
 
 # warnings: what W=1 and sparse say, without line numbers, of TREE's dm-snap.c,

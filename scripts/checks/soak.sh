@@ -9,7 +9,6 @@ SOAK_MINUTES=10
 soaks() {
 	local name=$1 log=$LOGS/check-soak-$2.log
 	shift 2
-	mkdir -p "$LOGS"
 	if "$TOP/scripts/soak" "$@" | tee "$log"; then
 		ok "$name"
 	else

@@ -171,7 +171,6 @@ expect_reboot() {
 # interrupted: Ctrl-C while a guest runs. No guest is left, and the next one runs.
 interrupted() {
 	local console=$LOGS/vm-interrupted.console pid status
-	mkdir -p "$LOGS"
 	: >"$console"
 	# A background job of a script ignores SIGINT, if nobody changes that.
 	env --default-signal=INT bash -c '. "$1/scripts/lib.sh"; INITRAMFS=$2
