@@ -646,7 +646,9 @@ initramfs() {
 		while read -r l; do
 			mkdir -p "$root/$(dirname "$l")" && cp "$l" "$root/$l"
 		done
-	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$INITRAMFS"
+	# The same bytes each time, or under icount a boot is not the same one
+	(cd "$root" && find . -exec touch -hd @0 {} + && find . | sort |
+		busybox cpio -o -H newc --renumber-inodes --ignore-devno 2>/dev/null) >"$INITRAMFS"
 }
 
 # said_in WHAT SCENARIO: what its head says of that ("needs", "memory", "alone").
