@@ -42,6 +42,9 @@ for arg; do
 	esac
 done
 
+# new_directory DIR: it isn't there yet, or is empty; else the script ends.
+new_directory() { [ -z "$(ls -A "$1" 2>/dev/null)" ] || die "$1 is not empty; name a new directory"; }
+
 # in_background COMMAND...: it runs in a process group of its own, CHILD, and is stopped
 # when the script ends, by whatever way that ends.
 CHILDREN=()
@@ -682,7 +685,8 @@ qemu() {
 	case $4 in kunit | again | module) kunit=1 ;; esac
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
-		${DISK:+-drive "file=$DISK,format=raw,if=virtio"} "${QEMU_ARGS[@]}" -serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
+		${DISK:+-drive "file=$DISK,format=raw,if=virtio"} "${QEMU_ARGS[@]}" \
+		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 panic=-1 printk.devkmsg=on no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 

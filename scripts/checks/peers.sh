@@ -78,7 +78,7 @@ both() {
 	printf '%-32s %-5s %-5s %s\n' "$name" "$theirs_took" "$TOOK" "$theirs | $ours" >>"$TABLE"
 	case $theirs/$ours in
 	passes/passes) ok "peers: $name: passes on both (${theirs_took}s, ${TOOK}s)" ;;
-	*/*"on the console"*) not_ok "peers: $name: upstream: $theirs; ours: $ours: $CONSOLE" ;;
+	"$theirs/$RESULT, on the console: "*) not_ok "peers: $name: upstream: $theirs; ours: $ours: $CONSOLE" ;;
 	"skipped: "*/"$theirs") skip "$name: skipped on both: ${theirs#skipped: }" ;;
 	*/passes) skip "$name: passes on ours, not on upstream: $theirs" ;;
 	"$theirs/$theirs") skip "$name: doesn't pass on either: $theirs" ;;
