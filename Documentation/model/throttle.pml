@@ -3,8 +3,8 @@
  * Read it beside the C code. README says how, and what is left out.
  *
  * The code is that of this series, with TRAP=<name> for a mistake that is built
- * in; or it has the SEMAPHORE (721b1d98fb51); or it is UPSTREAM's (b21555786f18),
- * if FIXED with a sleeping writer that keeps the snapshot.
+ * in; the first one is the semaphore's (721b1d98fb51). Or it is UPSTREAM's
+ * (b21555786f18), if that is FIXED with a sleeping writer that keeps the snapshot.
  *
  * WRITERS tasks write to the origin of SNAPSHOTS snapshots, each a chunk of its
  * own (SHARED: the last one the first one's), at a limit of LIMIT, and do it once,
@@ -13,7 +13,7 @@
  *	HANDOVER	snapshot 1 takes over the exceptions of snapshot 0
  *	DTR=s		snapshot s is removed
  *	INVALID=s	snapshot s becomes invalid
- *	SET=n, SET2=m	the limit changes to n, then to m
+ *	SET=n		the limit changes to n, then to none
  *	MERGE=s		snapshot s merges, and needs copies in the other one
  *	STUCK=s		no copy of snapshot s ever ends (pan -E)
  *	PERSISTENT	exceptions are committed in batches
@@ -28,44 +28,39 @@
 #ifndef LIMIT
 #define LIMIT		1
 #endif
-/* The mistakes. The first six are ones in upstream's throttle. */
-#define STATE_AFTER_UNLOCK	1	/* TASK_UNINTERRUPTIBLE set too late */
-#define UNTIL_OFF_LIST		2	/* sleeps until it is off the list */
-#define FINISH_WAIT		3	/* for remove_wait_queue() */
-#define WAKE_ONE		4	/* an exclusive wake-up */
-#define UNPIN_EARLY		5	/* s is kept, but not until it left the queue */
-#define PIN_LATE		6	/* s is kept, but not from under _origins_lock */
-#define NOT_COUNTED		7	/* a slot is handed over, not counted */
-#define OVERTAKE		8	/* a newcomer doesn't look at the queue */
-#define BACK_TO_TAIL		9	/* woken, it competes with newcomers */
+/* The mistakes. The six after the first are ones in upstream's throttle. */
+#define SLEEP_WITH_LOCK		1	/* start_origin_copy() doesn't drop it */
+#define STATE_AFTER_UNLOCK	2	/* TASK_UNINTERRUPTIBLE set too late */
+#define UNTIL_OFF_LIST		3	/* sleeps until it is off the list */
+#define FINISH_WAIT		4	/* for remove_wait_queue() */
+#define WAKE_ONE		5	/* an exclusive wake-up */
+#define UNPIN_EARLY		6	/* s is kept, but not until it left the queue */
+#define PIN_LATE		7	/* s is kept, but not from under _origins_lock */
+#define NOT_COUNTED		8	/* a slot is handed over, not counted */
+#define OVERTAKE		9	/* a newcomer doesn't look at the queue */
 #define END_WAKES_NOBODY	10
-#define END_WAKES_TWO		11
-#define COMPLETE_FIRST		12	/* list_del() comes after complete() */
-#define NOWAIT_NO_LIMIT		13	/* _nowait() looks at the queue only */
-#define STARTED_AGAIN		14	/* start_origin_copy() doesn't return */
-#define EAGAIN_NOT_STARTED	15	/* the list has changed, so it isn't started */
-#define SLEEP_WITH_LOCK		16	/* start_origin_copy() doesn't drop it */
-#define QUEUED_EARLY		17	/* the bio, on an earlier snapshot */
-#define LAST_DECIDES		18	/* no second turn: it is remapped */
-#define NO_SECOND_TURN		19	/* no second turn: it is submitted */
-#define CALLBACK_WAITS		20	/* retry_origin_bios() throttles */
-#define MERGE_KEEPS_LOCK	21	/* the same, but only for a merge */
-#define EAGAIN_AT_THE_END	22	/* the list has changed, but the bio is queued */
-#define RAISED_UNNOTICED	23	/* a newcomer queues and sleeps */
-#define NOT_PINNED		24	/* s may go while dm_kcopyd_copy() runs */
-#define MERGE_UNTHROTTLED	25	/* as it was before */
-#define GOES_ON			26	/* in a list that has changed */
-#define LOOKS_UNLOCKED		27	/* whether it has changed, too early */
+#define COMPLETE_FIRST		11	/* list_del() comes after complete() */
+#define NOWAIT_NO_LIMIT		12	/* _nowait() looks at the queue only */
+#define STARTED_AGAIN		13	/* start_origin_copy() doesn't return */
+#define EAGAIN_NOT_STARTED	14	/* the list has changed, so it isn't started */
+#define QUEUED_EARLY		15	/* the bio, on an earlier snapshot */
+#define LAST_DECIDES		16	/* no second turn: it is remapped */
+#define NO_SECOND_TURN		17	/* no second turn: it is submitted */
+#define CALLBACK_WAITS		18	/* retry_origin_bios() throttles */
+#define EAGAIN_AT_THE_END	19	/* the list has changed, but the bio is queued */
+#define RAISED_UNNOTICED	20	/* a newcomer queues and sleeps */
+#define NOT_PINNED		21	/* s may go while dm_kcopyd_copy() runs */
+#define MERGE_UNTHROTTLED	22	/* as it was before */
+#define GOES_ON			23	/* in a list that has changed */
+#define LOOKS_UNLOCKED		24	/* whether it has changed, too early */
 #ifndef TRAP
 #define TRAP			0
 #endif
 #define UNLESS(trap, n)		(TRAP == trap -> 0 : n)
 #ifdef FINE
 #define step
-#define IN_ONE_STEP		false
 #else
 #define step			atomic
-#define IN_ONE_STEP		true
 #endif
 #define IF(cond)		if :: (cond) ->
 #define FI			:: else fi
@@ -78,9 +73,6 @@ hidden byte use_after_free, overtaken, over_the_limit, hold_and_wait, kcopyd_wai
 
 #ifndef SET
 #define SET		LIMIT
-#endif
-#ifndef SET2
-#define SET2		SET
 #endif
 #ifndef MERGE
 #define MERGE		NULL
@@ -153,11 +145,10 @@ inline down_write() {
 	d_step { !origins_writer && !origins_readers -> origins_waiting--; origins_writer = true }
 }
 #define up_write()		origins_writer = false
-#define is_locked(s)		snap[s].in_progress_lock
 inline spin_lock(s) {		/* &s->in_progress_lock */
-	d_step { !is_locked(s) -> use(s); is_locked(s) = true }
+	d_step { !snap[s].in_progress_lock -> use(s); snap[s].in_progress_lock = true }
 }
-#define spin_unlock(s)		d_step { use(s); is_locked(s) = false }
+#define spin_unlock(s)		d_step { use(s); snap[s].in_progress_lock = false }
 #define complete(x)		d_step { use_stack(x); w[x].may_start = true }
 #define use_stack(x)		never(use_after_free, !w[x].on_stack)
 inline wait_for_completion_io(me) {
@@ -200,24 +191,22 @@ inline arrives(s, me) {
 	}
 }
 /* A copy that isn't throttled. None goes over the limit: a retry needs no new one. */
-#define NOT_HERE	(TRAP == CALLBACK_WAITS || FOREVER)
 inline increment(s) {
 	d_step {
 		snap[s].in_progress++; snap[s].copies++;
-		never(over_the_limit, EXACT && !NOT_HERE && snap[s].copies > LIMIT)
+		never(over_the_limit, EXACT && TRAP != CALLBACK_WAITS && !FOREVER && snap[s].copies > LIMIT)
 	}
 }
 inline decrement(s) {
 	d_step { never(warn_on, snap[s].in_progress == 0); snap[s].in_progress--; snap[s].copies-- }
 }
 #ifdef UPSTREAM
-
 #define too_many_copies(s)	(snap[s].in_progress > cow_threshold)
 #define still_used(s)		(snap[s].in_progress)
 #define AUTOREMOVE		(TRAP == UNTIL_OFF_LIST || TRAP == FINISH_WAIT)
 
-inline account_start_copy(s, me) {
-	step { spin_lock(s); increment(s); spin_unlock(s) }
+inline account_start_copy_nowait(s, me, throttle) {	/* account_start_copy() */
+	step { spin_lock(s); increment(s); spin_unlock(s); ok = true }
 }
 
 inline account_end_copy(s) {
@@ -269,30 +258,25 @@ inline wait_for_in_progress(s, me) {
 		schedule(me);		/* io_schedule() */
 		do
 		:: TRAP == UNTIL_OFF_LIST && on_list(s, me) ->
-			w[me].state = TASK_UNINTERRUPTIBLE;
-			schedule(me)
-		:: !(TRAP == UNTIL_OFF_LIST && on_list(s, me)) -> break
+			w[me].state = TASK_UNINTERRUPTIBLE; schedule(me)
+		:: else -> break
 		od;
 		IF(FIXED && TRAP == UNPIN_EARLY) keep(s, -1) FI;
-		if
-		:: AUTOREMOVE && !on_list(s, me)
-		:: !(AUTOREMOVE && !on_list(s, me)) ->
+		IF(!AUTOREMOVE || on_list(s, me))
 			step {		/* remove_wait_queue() */
 				spin_lock(s);
 				IF(on_list(s, me)) throttled_writers[s]??eval(me) FI;
 				spin_unlock(s)
 			}
-		fi;
+		FI;
 		atomic { w[me].on_stack = false; arrived[s]??eval(me) }
 		IF(FIXED && TRAP != UNPIN_EARLY) keep(s, -1) FI
 	FI
 }
 #else
-
 #define too_many_copies(s)	(cow_threshold && snap[s].in_progress >= cow_threshold)
 #define still_used(s)		(snap[s].in_progress || len(throttled_writers[s]) > 0)
-#define ONE_MORE(s)		(TRAP == END_WAKES_TWO && snap[s].in_progress == cow_threshold)
-#define room(s)			(len(throttled_writers[s]) > 0 && (!too_many_copies(s) || ONE_MORE(s)))
+#define room(s)			(len(throttled_writers[s]) > 0 && !too_many_copies(s))
 
 /* The answer is left in "ok". */
 inline account_start_copy_nowait(s, me, throttle) {
@@ -300,7 +284,7 @@ inline account_start_copy_nowait(s, me, throttle) {
 		spin_lock(s);
 		if
 		:: throttle ->
-			ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE || TRAP == BACK_TO_TAIL) &&
+			ok = (len(throttled_writers[s]) == 0 || TRAP == OVERTAKE) &&
 			     (!too_many_copies(s) || TRAP == NOWAIT_NO_LIMIT);
 			IF(ok) snap[s].in_progress++; has_slot(s, me) FI
 		:: else -> increment(s); ok = true
@@ -314,75 +298,55 @@ inline wake_throttled_writers(s, if_any) {
 	do
 	:: step {
 		if_any && room(s) ->
-#if TRAP == COMPLETE_FIRST
 		throttled_writers[s]?<x>;
-#else
-		throttled_writers[s]?x;		/* list_del() */
-#endif
-#if TRAP != BACK_TO_TAIL
+		IF(TRAP != COMPLETE_FIRST) throttled_writers[s]?x FI;	/* list_del() */
 		snap[s].in_progress = snap[s].in_progress + UNLESS(NOT_COUNTED, 1);
 		has_slot(s, x);
-#endif
 		spin_unlock(s)
 	   }
 	   complete(x);
 	   step {
 		spin_lock(s);
-#if TRAP == COMPLETE_FIRST
-		use_stack(x);
-		throttled_writers[s]?x;
-#endif
-		IF(TRAP == BACK_TO_TAIL) spin_unlock(s); break FI
+		IF(TRAP == COMPLETE_FIRST) use_stack(x); throttled_writers[s]?x FI
 	   }
-	:: step {
+	:: atomic {
 		!(if_any && room(s)) ->
-		never(room_unnoticed, IN_ONE_STEP && room(s));
+		never(room_unnoticed, room(s));
 		spin_unlock(s);
-		break
+		x = 0; break
 	   }
-	od;
-	x = 0
+	od
 }
 
 inline wait_for_in_progress(s, me) {
-	ok = false;
-	do
-	:: !ok -> step {
+	step {
 		spin_lock(s);
 		arrives(s, me);
 		throttled_writers[s]!me
-	   }
-	   wake_throttled_writers(s, TRAP != RAISED_UNNOTICED);
-	   wait_for_completion_io(me);
-	   ok = true;
-	   IF(TRAP == BACK_TO_TAIL) account_start_copy_nowait(s, me, true) FI
-	:: else -> break
-	od
+	}
+	wake_throttled_writers(s, TRAP != RAISED_UNNOTICED);
+	wait_for_completion_io(me)
 }
+
+inline account_end_copy(s) {
+	step { spin_lock(s); decrement(s) }
+	if :: TRAP == END_WAKES_NOBODY -> spin_unlock(s)
+	   :: else -> wake_throttled_writers(s, true) fi
+}
+#endif
 
 inline account_start_copy(s, me) {
 	account_start_copy_nowait(s, me, true);
 	IF(!ok) wait_for_in_progress(s, me) FI
 }
 
-inline account_end_copy(s) {
-	step { spin_lock(s); decrement(s) }
-#if TRAP == END_WAKES_NOBODY
-	spin_unlock(s)
-#else
-	wake_throttled_writers(s, true)
-#endif
-}
-#endif
-
 /* --- what uses it --------------------------------------------------------- */
 #define DM_MAPIO_SUBMITTED	0
 #define DM_MAPIO_REMAPPED	1
 #define EAGAIN			2	/* is negative in the C code */
-/* What is used by all that call __origin_write() */
-#define LOCALS									\
-	byte s, i, r, n, x, chunk, bio, changes, pe_to_start_now = NULL,		\
-		pe_to_start_last = NULL;					\
+#define LOCALS	/* of all that call __origin_write() */			\
+	byte s, i, r, n, x, chunk, bio, changes;			\
+	byte pe_to_start_now = NULL, pe_to_start_last = NULL;		\
 	bool throttle, ok;
 
 inline __insert_pending_exception(s, me, chunk) {
@@ -410,31 +374,16 @@ inline submit_bio(bio, chunk) {	/* to the origin */
 	}
 }
 
-#ifdef SEMAPHORE	/* down() is in start_copy() */
-#define THROTTLED		false
-#else
-#define THROTTLED		true
-#endif
-
-#define KEEPS_LOCK(me)	(TRAP == SLEEP_WITH_LOCK || TRAP == MERGE_KEEPS_LOCK && me == MERGER)
 /* start_origin_copy(), if nobody need wait; else "ok" is false */
 inline start_origin_copy(s, me) {
-#if defined(SEMAPHORE) || defined(UPSTREAM)
-	account_start_copy(s, me);
-	ok = true;
-#else
 	account_start_copy_nowait(s, me, throttle);
-#endif
 	IF(ok) start_copy(s, me, chunk) FI
 }
 
-#ifdef UPSTREAM
-#define wait_and_start_it(s, me)	skip
-#else
 /* The rest of it. What is returned is left in "ok". */
 inline wait_and_start_it(s, me) {
 	changes = _origins_changes;
-	IF(!KEEPS_LOCK(me)) up_read() FI;
+	IF(TRAP != SLEEP_WITH_LOCK) up_read() FI;
 	step {
 		pin(s) = pin(s) + UNLESS(NOT_PINNED, 1);
 		wait_for_in_progress(s, me)
@@ -447,14 +396,11 @@ inline wait_and_start_it(s, me) {
 		pin(s) = pin(s) - UNLESS(NOT_PINNED, 1)
 	}
 	IF(TRAP == LOOKS_UNLOCKED) ok = (changes == _origins_changes) FI;
-	IF(!KEEPS_LOCK(me)) down_read() FI;
+	IF(TRAP != SLEEP_WITH_LOCK) down_read() FI;
 	IF(TRAP == STARTED_AGAIN) start_copy(s, me, chunk) FI;
-	d_step {
-		IF(TRAP != LOOKS_UNLOCKED) ok = (changes == _origins_changes || TRAP == GOES_ON) FI;
-		changes = 0
-	}
+	IF(TRAP != LOOKS_UNLOCKED) ok = (changes == _origins_changes || TRAP == GOES_ON) FI;
+	changes = 0
 }
-#endif
 
 /* The caller holds _origins_lock. What is returned is left in "r". */
 inline __origin_write(me) {
@@ -569,23 +515,20 @@ proctype writer(byte me) {
 	LOCALS
 	do
 	::
-#if FOREVER
-	   IF(me == 0) progress: skip FI;
-#endif
+	   IF(FOREVER && me == 0) progress: skip FI;
 	   atomic {
 		!suspended && (submitted & BIT(me)) ->
 		in_map++; chunk = chunk_of(me); submitted = submitted & ~BIT(me);
 		/*
-		 * FOREVER: each write is one to a chunk that has not been written
-		 * before. A retry that still walks takes it for its own chunk, and
-		 * starts a copy that the code wouldn't: see NOT_HERE.
+		 * Each write is to a new chunk. A retry that still walks takes it
+		 * for its own, and starts a copy that the code wouldn't.
 		 */
 		IF(FOREVER) snap[0].completed = snap[0].completed & ~chunk;
 			snap[SNAPSHOTS - 1].completed = snap[SNAPSHOTS - 1].completed & ~chunk FI;
 		in_hand = in_hand | BIT(me)
 	   }
 	   if :: MAP < NULL && me == WRITERS - 1 -> snapshot_map(me, MAP)
-	      :: else -> do_origin(me, BIT(me), THROTTLED) fi;
+	      :: else -> do_origin(me, BIT(me), true) fi;
 	   atomic { in_map--; forget(); IF(!FOREVER) break FI }
 	od
 }
@@ -708,7 +651,7 @@ proctype merge() {	/* the worker of the merging snapshot */
 }
 
 proctype invalidate_snapshot(byte s) { snap[s].valid = false }
-proctype param_set() { cow_threshold = SET; cow_threshold = SET2 }
+proctype param_set() { cow_threshold = SET; cow_threshold = 0 }
 
 /* Nothing can happen any more. */
 #define not_started(s)	(snap[s].pending & ~(snap[s].jobs | snap[s].out_of_order_tree))
@@ -732,11 +675,11 @@ init {
 	byte n;
 	atomic {
 		submitted = ALL; nr_snapshots = SNAPSHOTS;
-		for (n : 0 .. SNAPSHOTS - 1) {
-			snap[n].valid = true; snap[n].is_active = true
-		}
 		for (n : 0 .. WRITERS - 1) { run writer(n) }
-		for (n : 0 .. SNAPSHOTS - 1) { IF(n != STUCK) run kcopyd(n) FI }
+		for (n : 0 .. SNAPSHOTS - 1) {
+			snap[n].valid = true; snap[n].is_active = true;
+			IF(n != STUCK) run kcopyd(n) FI
+		}
 		IF(MERGE < NULL) run merge() FI;
 		IF(SET != LIMIT) run param_set() FI;
 #ifdef CTR
@@ -752,9 +695,7 @@ init {
 #ifdef INVALID
 		run invalidate_snapshot(INVALID);
 #endif
-#if !FOREVER && !defined(ENDS)
 		run at_rest();
-#endif
 		n = 0
 	}
 }

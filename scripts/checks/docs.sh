@@ -40,7 +40,7 @@ try() {
 		git -C "$DOCS/tree" reset -q --hard unpatched &&
 			(cd "$TOP" && scripts/apply "${args[@]}")
 		;;
-	"scripts/demo" | "scripts/demo --upstream")
+	"scripts/demo")
 		gives 2 "--linux takes" "$TOP/scripts/demo" "${args[@]}" --linux none ;;
 	"scripts/demo --tree TREE")
 		gives 2 "exclude each other" "$TOP/scripts/demo" "${args[@]}" --linux 6.12
