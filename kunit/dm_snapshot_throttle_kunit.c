@@ -1109,6 +1109,24 @@ static void moved_while_asleep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, last->inserted, 1);
 }
 
+/* ... also if it changes as late as between the writer's copy and its next look at it */
+static void moved_when_woken(struct kunit *test)
+{
+	struct test_snapshot *first = snap(test, 0), *last = add_snapshot(test, 1);
+
+	set_limit(1);
+	start_copies(first, 1);
+	start_copies(last, 1);
+	queues(test, 0, first, ORIGIN, 1);
+	down_write(&_origins_lock);
+	end_copies(first, 1);
+	expect_soon(test, pending(first) == 1);	/* the writer has let go of it */
+	list_del(&first->s.list);
+	__insert_snapshot(__lookup_origin(first->s.origin->bdev), &first->s);
+	up_write(&_origins_lock);
+	expect_soon(test, waiting(last) == 1);
+}
+
 /* A writer that waits gets its turn in a snapshot that has become invalid, too */
 static void invalidated_while_asleep(struct kunit *test)
 {
@@ -1257,6 +1275,7 @@ static struct kunit_case throttle_test_cases[] = {
 	KUNIT_CASE(removed_while_asleep),
 	KUNIT_CASE(all_removed_while_asleep),
 	KUNIT_CASE(moved_while_asleep),
+	KUNIT_CASE(moved_when_woken),
 	KUNIT_CASE(invalidated_while_asleep),
 	KUNIT_CASE_PARAM(random_steps, seed_gen_params),
 	KUNIT_CASE(all_at_once),
