@@ -174,7 +174,7 @@ killed_on_uml() {
 # times; they say at which boot.
 MOST_BOOTS=6
 killed_on_smp() {
-	local SCENARIO_LIMIT=120
+	local SCENARIO_LIMIT=300
 	until_seen "$1" killed_in_guest kunit "$1"
 }
 killed_by_kcsan() { until_seen "$1" raced "$1"; }
