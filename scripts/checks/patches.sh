@@ -74,12 +74,12 @@ again() {
 # which is all that the patches compile. Fails if it doesn't compile.
 warnings() {
 	local out=$LOGS/check-warnings.log
-	again "$out" "$(git -C "$TREE" rev-parse HEAD:drivers/md/Kconfig) $(fragment | sha256sum)" \
+	again "$out" "$(git -C "$TREE" rev-parse HEAD:drivers/md/Kconfig) $(guest_flags)" \
 		checked_snap || return
 	sed -En "/(warning|error): /{ s,^$TREE/,,; s/:[0-9]+:[0-9]+:/:/p }" "$out" | sort
 }
 checked_snap() {
-	guest_config && make -C "$TREE" O="$OBJ" V=1 -j"$JOBS" W=1 C=2 drivers/md/dm-snap.o
+	guest_config && guest_make V=1 W=1 C=2 drivers/md/dm-snap.o
 }
 
 # exported FILE: what dm-snap.c, which may be a module, wants from elsewhere in
