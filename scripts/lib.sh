@@ -502,7 +502,7 @@ own_tree() {
 	local top
 	top=$(top_of "$1" "name the top of one, or leave it out") || exit
 	[ -f "$top/$SNAP" ] || die "$1 is not a Linux kernel: it has no $SNAP"
-	TREE=$BUILD/${OWN_TREE:-$2} OBJ=$BUILD/guest-own
+	TREE=$BUILD/${OWN_TREE:-$2} OBJ=$BUILD/guest-${OWN_TREE:-own}
 	# It has its objects from there, so it is of no use for another tree.
 	if [ "$(cat "$TREE/.git/clone-of" 2>/dev/null)" != "$top" ] ||
 	   ! git -C "$TREE" cat-file -e 'base^{commit}' 2>/dev/null; then

@@ -228,12 +228,14 @@ refuses_after() { # WORDS EXPRESSION...
 	edited "$@" && refuses "$words" "$SMALL"
 }
 
+BACKPORT_PACKAGES=("${BUILD_PACKAGES[@]}" coccinelle python3 shellcheck)
 group_backport() {
-	need git coccinelle python3 shellcheck "${BUILD_PACKAGES[@]}"
-	local s=$BUILD/small/backport
+	need "${BACKPORT_PACKAGES[@]}"
+	local s=$BUILD/backport-small
+	local -x OWN_TREE=linux-backport
 	SMALL=$s
 	commits_as_check
-	tree 6.1 || { not_ok "backport: no tree"; return; }
+	in_work_tree 6.1 || { not_ok "backport: no tree"; return; }
 	OBJ=$BUILD/backport-obj
 	rm -rf "$s" && mkdir -p "$s" && git -C "$TREE" archive HEAD Kbuild MAINTAINERS drivers/md \
 		include/linux include/asm-generic include/kunit | tar -x -C "$s" &&
@@ -247,5 +249,6 @@ group_backport() {
 	t "scripts/apply hands a tree over that needs it" backport-apply handed_over
 	refusals
 	proofs
+	rm -rf "${BUILD:?}/$OWN_TREE"
 	at "$TREE" base
 }

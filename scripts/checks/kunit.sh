@@ -4,7 +4,7 @@
 # kunit.py, their coverage, on other architectures, and over and over.
 
 # What kunit.py has in a UML kernel and no test here needs: a sixth of what is compiled.
-UML_WITHOUT=(EXPERT=y {INPUT,HID_SUPPORT,PCI,VIRTIO_UML,UML_PCI_OVER_VIRTIO,IO_URING,SUSPEND}=n)
+UML_WITHOUT=(EXPERT=y {INPUT,HID_SUPPORT,PCI,VIRTIO_UML,UML_PCI_OVER_VIRTIO,IO_URING,SUSPEND}"=n")
 
 # kunit_py COMMAND V [OPTION...]: kunit.py in TREE, with build/kunit-V.
 kunit_py() {
@@ -51,20 +51,6 @@ kunit_passes() {
 # What a UML kernel is to be told for the KUnit tests, which need no input.
 UML_ARGS=(kunit.enable=1 mem=1G console=tty kunit_shutdown=halt)
 
-# work_tree: KUNIT_TREE is one of 6.12's, so that others can use that meanwhile.
-work_tree() {
-	KUNIT_TREE=$BUILD/kunit-tree
-	tree 6.12 || return
-	git -C "$KUNIT_TREE" rev-parse -q --verify base >/dev/null 2>&1 && return
-	rm -rf "$KUNIT_TREE"
-	git -C "$TREE" worktree prune &&
-		git -C "$TREE" worktree add --quiet --detach "$KUNIT_TREE" base
-}
-in_work_tree() {
-	[ -n "${KUNIT_TREE:-}" ] || work_tree || return
-	TREE=$KUNIT_TREE
-	at "$TREE" base
-}
 
 group_kunit() {
 	kunit_tree 6.12 in_work_tree || return
