@@ -77,7 +77,7 @@ guest_kernel_with() { # LIST
 }
 
 # vm_beside: what goes wrong, does, and the rest passes, on upstream's kernel and on the
-# one with the semaphore; and on ours what has an initramfs of its own.
+# one with the semaphore.
 vm_beside() {
 	KERNEL=$OBJ/upstream
 	expect frees remove-under-throttle
@@ -96,9 +96,6 @@ vm_beside() {
 	[ "$g" != targets ] || expect_by_taker
 	expect_passes out-of-order nolimit writer-kept-off-cpu
 	expect_lvm hangs 4
-	KERNEL=$OBJ/series
-	expect_lvm passes
-	expect_reboot
 }
 
 # What is for four CPUs at once has both cores. The others are two guests at a time, each on
@@ -113,6 +110,8 @@ vm_of_target() {
 	beside vm_beside
 	mapfile -t all < <(cd "$VM/scenarios" && ls -I boot -I kunit -I soak)
 	expect_passes "${all[@]}"
+	expect_lvm passes
+	expect_reboot
 	said_beside vm_beside
 	t "$1: series.upstream is the source that series was just tried with" "vm-routes-$1" routes
 	case $1 in
