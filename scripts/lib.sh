@@ -587,7 +587,7 @@ guest_config() {
 guest_make() {
 	local watched
 	mapfile -t watched < <(git -C "$TREE" --glob-pathspecs ls-files drivers/md/dm\*.c block/\*.c \
-		kernel/{locking/[mrs]\*,sched/build_utility,workqueue}.c mm/mempool.c |
+		kernel/{locking/[mrs]\*,sched/build_utility,workqueue}.c mm/mempool.c lib/rbtree.c |
 		sed 's,.*/,,; s/c$/o=y/')
 	make -C "$TREE" O="$OBJ" -j"$JOBS" KASAN_SANITIZE=n "${watched[@]/#/KASAN_SANITIZE_}" "$@"
 }

@@ -3,8 +3,8 @@
  * Read it beside the C code. README says how, and what is left out.
  *
  * The code is that of this series, with TRAP=<name> for a mistake that is built
- * in; the first one is the semaphore's (721b1d98fb51). Or it is UPSTREAM's
- * (b21555786f18), if that is FIXED with a sleeping writer that keeps the snapshot.
+ * in; the first one is the semaphore's (721b1d98fb51). With UPSTREAM it is
+ * mainline's (b21555786f18); if that is FIXED, a sleeping writer keeps its snapshot.
  *
  * WRITERS tasks write to the origin of SNAPSHOTS snapshots, each a chunk of its
  * own (SHARED: the last one the first one's), at a limit of LIMIT, and do it once,

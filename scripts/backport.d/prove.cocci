@@ -209,7 +209,8 @@ p << kept.p;
 @@
 wrong(p, "waits with a lock held")
 
-// Only map functions wait: kcopyd's callbacks would wait for themselves.
+// Of those that call do_origin(), only map functions wait: kcopyd's callbacks would wait
+// for themselves.
 
 @waiter@
 symbol true;

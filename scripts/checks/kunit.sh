@@ -51,7 +51,6 @@ kunit_passes() {
 # What a UML kernel is to be told for the KUnit tests, which need no input.
 UML_ARGS=(kunit.enable=1 mem=1G console=tty kunit_shutdown=halt)
 
-
 group_kunit() {
 	kunit_tree 6.12 in_work_tree || return
 	kunit_passes "6.12: kunit.py on UML" 6.12 --timeout=300
