@@ -186,6 +186,42 @@ splat_tests() {
 	t "splats: a console for each kind" splats-kinds each_kind
 	t "splats: which data races count" splats-races which_races_count
 	t "a guest's verdict counts wherever in a line it is" judged judged
+	t "a shared guest: a scenario that leaves a device behind" shared-left \
+		blames "left devices behind" "not ok 3 - third: left devices behind: snap" 0
+	t "a shared guest: one with a splat, which then says ok" shared-splat \
+		blames "ok, warning" "WARNING: CPU: 1 PID: 1 at drivers/md/dm-snap.c:1 f+0x1/0x2"
+	t "a shared guest: one that hangs" shared-hang blames "timed out" "" 124
+}
+
+# blames WORDS LINE [STATUS]: five scenarios share a guest, and LINE is on its console while
+# the third one runs; with STATUS, QEMU's, the guest ends there. Only that one has failed,
+# for WORDS. It passes by itself, and the others pass in two guests.
+blames() {
+	# shellcheck disable=SC2034 # share_a_guest uses them
+	local words=$1 line=$2 status=${3:-} OBJ=guest-test KERNEL=kernel TOOK=0 LAPS=/dev/null
+	local LOGS=$LOGS/shared
+	mkdir -p "$LOGS"
+	# shellcheck disable=SC2317 # share_a_guest calls them
+	(
+		has_options() { :; }
+		scenario() {
+			local name
+			GUEST_RC=0
+			for name in ${2//,/ }; do
+				printf '[    1.0] # scenario: %s\r\n' "$name"
+				if [ "$name" = third ] && [[ $2 == *,* ]]; then
+					printf '[    2.0] %s\r\n' "$line"
+					[ -z "$status" ] || { GUEST_RC=$status; break; }
+				fi
+				printf '[    3.0] ok 1 - %s\r\n' "$name"
+			done >"$3"
+			judge "${2##*,}" "$3"
+		}
+		share_a_guest first second third fourth fifth
+	) | tee "$LOGS/out"
+	grep -q "FAIL .*$words" "$LOGS/out" &&
+		sed -E 's/^ +(ok|FAIL) +[^:]*: ([a-z]+).*/\1 \2/' "$LOGS/out" |
+		diff - <(printf '%s\n' "ok first" "ok second" "FAIL third" "ok third" "ok fourth" "ok fifth")
 }
 
 judged() { # and that of another scenario doesn't
