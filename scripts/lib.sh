@@ -502,7 +502,7 @@ own_tree() {
 	local top
 	top=$(top_of "$1" "name the top of one, or leave it out") || exit
 	[ -f "$top/$SNAP" ] || die "$1 is not a Linux kernel: it has no $SNAP"
-	TREE=$BUILD/${OWN_TREE:-$2} OBJ=$BUILD/guest-${OWN_TREE:-own}
+	TREE=$BUILD/${OWN_TREE:-$2} OBJ=$BUILD/guest-own
 	# It has its objects from there, so it is of no use for another tree.
 	if [ "$(cat "$TREE/.git/clone-of" 2>/dev/null)" != "$top" ] ||
 	   ! git -C "$TREE" cat-file -e 'base^{commit}' 2>/dev/null; then
@@ -581,7 +581,7 @@ guest_config() {
 }
 
 # guest_make ARGUMENT...: make, for TREE in OBJ. KASAN watches device-mapper and what that
-# hands its memory to: the block layer, locks, wait and work queues, mempools. Where it
+# hands its memory to: block layer, locks, wait and work queues, mempools, trees. Where it
 # watches everything, a scenario takes twice as long. See dev-tools/kasan.rst, the kernel's,
 # on KASAN_SANITIZE.
 guest_make() {
