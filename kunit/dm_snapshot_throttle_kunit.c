@@ -103,6 +103,7 @@ struct throttle_test {
 	struct dm_origin dm_origin;
 	struct dm_target origin_ti;
 	struct workqueue_struct *wq;
+	wait_queue_head_t begun_or_done;	/* for wait_for_writers() */
 	struct test_snapshot *snap[MAX_SNAPSHOTS];
 	struct test_writer *writer[MAX_WRITERS];
 	atomic_t chunks;
@@ -158,6 +159,20 @@ static unsigned int waiting(struct test_snapshot *f)
 }
 
 /*
+ * Until a writer has begun or is done, or for a tick. schedule() may not let it
+ * run before the next one, as sched_clock() of UML only counts them.
+ */
+static void wait_for_writers(struct kunit *test)
+{
+	struct throttle_test *t = test->priv;
+	DEFINE_WAIT(wait);
+
+	prepare_to_wait(&t->begun_or_done, &wait, TASK_UNINTERRUPTIBLE);
+	schedule_timeout(1);
+	finish_wait(&t->begun_or_done, &wait);
+}
+
+/*
  * For a state that comes about at once, or almost. Once the test has failed,
  * less time is spent on what else doesn't.
  */
@@ -176,7 +191,7 @@ static unsigned int waiting(struct test_snapshot *f)
 		if (++looks % 16)					\
 			schedule();					\
 		else							\
-			schedule_timeout_uninterruptible(1);		\
+			wait_for_writers(test);				\
 	}								\
 	settled;							\
 })
@@ -311,6 +326,7 @@ static void write_all(struct work_struct *work)
 	struct test_writer *w = container_of(work, struct test_writer, work);
 
 	w->task = current;
+	wake_up(&w->t->begun_or_done);
 	if (!w->storm)
 		write_once(w);
 	for (; w->storm; w->storm--) {
@@ -323,6 +339,7 @@ static void write_all(struct work_struct *work)
 	}
 	/* Pairs with idle(): what it has done can be looked at */
 	smp_store_release(&w->idle, true);
+	wake_up(&w->t->begun_or_done);
 }
 
 static bool idle(struct kunit *test, int i)
@@ -504,6 +521,7 @@ static int throttle_test_init(struct kunit *test)
 	t->origin_ti.private = &t->dm_origin;
 	t->old_threshold = cow_threshold;
 	test->priv = t;
+	init_waitqueue_head(&t->begun_or_done);
 	t->wq = alloc_workqueue("throttle_test", WQ_UNBOUND, 0);
 	KUNIT_ASSERT_NOT_NULL(test, t->wq);
 	for (i = 0; i < MAX_WRITERS; i++) {

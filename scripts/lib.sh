@@ -699,7 +699,7 @@ qemu() {
 		-M q35 "${machine[@]}" -m "${memory:-2G}" -nodefaults -no-reboot -display none \
 		${DISK:+-drive "file=$DISK,format=raw,if=virtio"} "${QEMU_ARGS[@]}" \
 		-serial "file:$5" -kernel "$3" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 panic=-1 printk.devkmsg=on no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
+		-append "console=ttyS0 panic=-1 printk.devkmsg=on printk.time=1 no_timer_check kunit.enable=$kunit scenario=$4 $GUEST_ARGS"
 }
 
 # accel KERNEL: kvm where a guest has been seen to boot under it, else tcg.
