@@ -676,7 +676,8 @@ said_in() { sed -n "s/^# $1: //p" "$VM/scenarios/$2" "$VM/$2" 2>/dev/null; }
 # instruction: the time of day begins that many seconds later, and there is no other source
 # of random numbers. With TCG=single, tcg's four CPUs take turns on one of the host's.
 # GUEST_ARGS is for the kernel's command line. On a starved host the kernel finds
-# that its timer does not tick, and panics; no_timer_check is against that.
+# that its timer does not tick, and panics; no_timer_check is against that. judge() wants
+# a time on each line, also from kernels that kunit.py configures: printk.time.
 # DISK, if set, is a file that is the guest's /dev/vda; what else it has, QEMU_ARGS
 # say. A scenario may say how much memory it gets.
 GUEST_ARGS=
