@@ -580,16 +580,16 @@ guest_config() {
 	fragment >"$OBJ/.config-from"
 }
 
-# guest_make ARGUMENT...: make, for TREE in OBJ. KASAN watches device-mapper and what that
-# hands its memory to: block layer, locks, wait and work queues, mempools, trees. Where it
-# watches everything, a scenario takes twice as long. See dev-tools/kasan.rst, the kernel's,
-# on KASAN_SANITIZE.
+# guest_make ARGUMENT...: make, for TREE in OBJ. KASAN and KCSAN watch device-mapper and what
+# that hands its memory to: block layer, locks, work queues, mempools, trees; KASAN also wait
+# queues, where KCSAN never looks. Where they watch everything, a scenario takes twice as long.
+# See dev-tools/kasan.rst, the kernel's, on KASAN_SANITIZE.
 guest_make() {
 	local watched
 	mapfile -t watched < <(git -C "$TREE" --glob-pathspecs ls-files drivers/md/dm\*.c block/\*.c \
-		kernel/{locking/[mrs]\*,sched/build_utility,workqueue}.c mm/mempool.c lib/rbtree.c |
-		sed 's,.*/,,; s/c$/o=y/')
-	make -C "$TREE" O="$OBJ" -j"$JOBS" KASAN_SANITIZE=n "${watched[@]/#/KASAN_SANITIZE_}" "$@"
+		kernel/{locking/[mrs]\*,workqueue}.c mm/mempool.c lib/rbtree.c | sed 's,.*/,,; s/c$/o=y/')
+	make -C "$TREE" O="$OBJ" -j"$JOBS" KASAN_SANITIZE=n "${watched[@]/#/KASAN_SANITIZE_}" \
+		KASAN_SANITIZE_build_utility.o=y KCSAN_SANITIZE=n "${watched[@]/#/KCSAN_SANITIZE_}" "$@"
 }
 guest_flags() { { fragment; declare -f guest_make; } | sha256sum; }
 
